@@ -1,0 +1,217 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Filter selects dead letters. The zero value selects all.
+type Filter struct {
+	Project   string    // the project id; UnknownProject for payloads that could not be decoded
+	Reason    Reason    // why the recipients were given up
+	Since     time.Time // failed at this time or later
+	Until     time.Time // failed before this time
+	Job       string    // the job id
+	Recipient string    // a recipient among the letter's
+}
+
+func (f Filter) matches(l *DeadLetter) bool {
+	return (f.Project == "" || l.ProjectID == f.Project) &&
+		(f.Reason == "" || l.Reason == f.Reason) &&
+		(f.Since.IsZero() || !l.FailedAt.Before(f.Since)) &&
+		(f.Until.IsZero() || l.FailedAt.Before(f.Until)) &&
+		(f.Job == "" || l.JobID == f.Job) &&
+		(f.Recipient == "" || slices.Contains(l.WovenIDs, f.Recipient))
+}
+
+// subject narrows what the server sends to what may match.
+func (f Filter) subject() string {
+	project, reason := "*", "*"
+	if f.Project != "" {
+		project = f.Project
+	}
+	if f.Reason != "" {
+		reason = string(f.Reason)
+	}
+	return deadPrefix + project + "." + reason + ".*"
+}
+
+// DeadLetters calls yield for the letters that match, oldest first, until it returns false. It
+// ends with the last letter that was there when it began.
+func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter) bool) error {
+	stream, err := q.deadStream(ctx)
+	if err != nil {
+		return err
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{f.subject()}})
+	if err != nil {
+		return fmt.Errorf("read %s: %w", DeadStream, err)
+	}
+	left := consumer.CachedInfo().NumPending
+	if left == 0 {
+		return nil
+	}
+	messages, err := consumer.Messages(jetstream.PullMaxMessages(500), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", DeadStream, err)
+	}
+	defer messages.Stop()
+	last := stream.CachedInfo().State.LastSeq
+	for ; left > 0; left-- {
+		msg, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", DeadStream, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("read %s: %w", DeadStream, err)
+		}
+		if meta.Sequence.Stream > last {
+			return nil
+		}
+		letter, err := readLetter(msg.Data(), msg.Subject(), meta.Sequence.Stream)
+		if err != nil {
+			return err
+		}
+		if f.matches(&letter) && !yield(letter) {
+			return nil
+		}
+		// Letters dropped by somebody else meanwhile will not come; the server's count tells.
+		left = min(left, meta.NumPending+1)
+	}
+	return nil
+}
+
+// ErrNoLetter is matched when there is no dead letter at a sequence.
+var ErrNoLetter = errors.New("no such dead letter")
+
+// DeadLetter gives the letter at a sequence of NOTIFY_DEAD.
+func (q *Queue) DeadLetter(ctx context.Context, seq uint64) (DeadLetter, error) {
+	stream, err := q.deadStream(ctx)
+	if err != nil {
+		return DeadLetter{}, err
+	}
+	return getLetter(ctx, stream, seq)
+}
+
+func getLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLetter, error) {
+	msg, err := stream.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return DeadLetter{}, fmt.Errorf("letter %d: %w; it was dropped, replayed or replaced", seq, ErrNoLetter)
+	}
+	if err != nil {
+		return DeadLetter{}, fmt.Errorf("read letter %d: %w", seq, err)
+	}
+	return readLetter(msg.Data, msg.Subject, msg.Sequence)
+}
+
+func readLetter(data []byte, subject string, seq uint64) (DeadLetter, error) {
+	l, err := decodeLetter(data)
+	if err != nil {
+		return l, fmt.Errorf("letter %d: %w", seq, err)
+	}
+	l.Seq = seq
+	l.Where = subject[lastDot(subject)+1:]
+	return l, nil
+}
+
+func lastDot(s string) int {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '.' {
+			return i
+		}
+	}
+	return -1
+}
+
+func (q *Queue) deadStream(ctx context.Context) (jetstream.Stream, error) {
+	stream, err := q.js.Stream(ctx, DeadStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, fmt.Errorf("%w: missing: %s; create it with: chatrelay init", ErrNotReady, DeadStream)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", DeadStream, plainAPI(err))
+	}
+	return stream, nil
+}
+
+// ErrNotReplayable is matched when a letter cannot become a job again: its payload was malformed
+// and would be refused once more.
+var ErrNotReplayable = errors.New("an invalid payload cannot be replayed; publish a corrected job, then drop the letter")
+
+// Replay publishes the recipients of the letter at seq as a job once more, to its priority's
+// stream, and then deletes the letter. A crash between the two loses nothing, and replaying again
+// repeats nothing while the server remembers the id (ten minutes, jetstream.md finding 5).
+// The job's expires_at is not kept: whoever replays wants it delivered.
+//
+// ErrNoLetter means that the letter is gone, which a repeated replay may take for done.
+func (q *Queue) Replay(ctx context.Context, seq uint64) error {
+	stream, err := q.deadStream(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := getLetter(ctx, stream, seq)
+	if err != nil {
+		return err
+	}
+	if l.Reason == Invalid {
+		return fmt.Errorf("replay letter %d: %w", seq, ErrNotReplayable)
+	}
+	msg, err := replayMessage(&l)
+	if err != nil {
+		return fmt.Errorf("replay letter %d: %w", seq, err)
+	}
+	// Either the server stored the job now, or, PubAck.Duplicate, it did so when this very letter
+	// was replayed before and the deletion was not reached. Both are a job in the stream.
+	if _, err := q.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(JobStream(l.Priority))); err != nil {
+		return fmt.Errorf("replay letter %d: %w", seq, plainPublish(err))
+	}
+	return dropLetter(ctx, stream, seq)
+}
+
+func replayMessage(l *DeadLetter) (*nats.Msg, error) {
+	job := Job{ID: l.JobID, ProjectID: l.ProjectID, Message: l.Message, WovenIDs: l.WovenIDs}
+	if err := job.Validate(); err != nil {
+		return nil, err
+	}
+	if _, err := ParsePriority(string(l.Priority)); err != nil {
+		return nil, err
+	}
+	data, err := job.encode()
+	if err != nil {
+		return nil, err
+	}
+	msg := &nats.Msg{Subject: JobSubject(l.Priority, l.ProjectID), Data: data, Header: nats.Header{}}
+	// Not the job's own id: inside the duplicate window the server would drop the replay as
+	// published already, and the deletion would lose it. This one names exactly this letter.
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("replay.%s.%s.%d.%d", l.Where, l.Reason, l.Seq, l.FailedAt.UnixNano()))
+	msg.Header.Set(headerReplays, strconv.Itoa(l.Replays+1))
+	return msg, nil
+}
+
+// Drop deletes the letter at seq. ErrNoLetter means that it is gone already.
+func (q *Queue) Drop(ctx context.Context, seq uint64) error {
+	stream, err := q.deadStream(ctx)
+	if err != nil {
+		return err
+	}
+	return dropLetter(ctx, stream, seq)
+}
+
+func dropLetter(ctx context.Context, stream jetstream.Stream, seq uint64) error {
+	err := stream.DeleteMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("letter %d: %w", seq, ErrNoLetter)
+	}
+	if err != nil {
+		return fmt.Errorf("delete letter %d: %w", seq, err)
+	}
+	return nil
+}

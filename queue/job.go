@@ -1,0 +1,216 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+)
+
+// Priority orders jobs: an urgent call goes before a normal one, a normal one before a bulk one.
+type Priority string
+
+// The priorities, each with a stream of its own.
+const (
+	Urgent Priority = "urgent"
+	Normal Priority = "normal"
+	Bulk   Priority = "bulk"
+)
+
+// Priorities lists all priorities, most pressing first.
+func Priorities() []Priority { return []Priority{Urgent, Normal, Bulk} }
+
+// ParsePriority reads a priority as users write it.
+func ParsePriority(s string) (Priority, error) {
+	for _, p := range Priorities() {
+		if s == string(p) {
+			return p, nil
+		}
+	}
+	return "", fmt.Errorf("priority %q is not one of urgent, normal, bulk", s)
+}
+
+// MaxIDLength is the longest job id, in bytes.
+const MaxIDLength = 128
+
+// Job is one message of one project to some recipients: the unit that is published, leased and
+// settled. Its JSON form is the contract with producers; unknown members are refused.
+type Job struct {
+	// ID names the job, 1 to 128 of A-Z a-z 0-9 _ -. Publishing the same id again inside the
+	// stream's duplicate window delivers once. Empty: the publisher makes one.
+	ID string `json:"id,omitzero"`
+	// ProjectID is the UUID of the project on whose behalf the message goes out. It must equal
+	// the last token of the subject that the job is published to.
+	ProjectID string `json:"project_id"`
+	// Message is the text that the recipients get. Not empty.
+	Message string `json:"message"`
+	// WovenIDs are the recipients. Not empty, nor is any of them; one named twice is told once.
+	WovenIDs []string `json:"woven_ids"`
+	// DeliverAt, when set, is the time before which nobody is told.
+	DeliverAt time.Time `json:"deliver_at,omitzero"`
+	// ExpiresAt, when set, is the time after which nobody is told: who was not told by then is
+	// dead-lettered as expired.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// ErrInvalid is what every refusal of a malformed job matches with errors.Is.
+var ErrInvalid = errors.New("invalid job")
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// DecodeJob reads a job from its JSON form and validates it. It refuses unknown and duplicate
+// members, trailing data and text that is not UTF-8, and removes repeated recipients. The error
+// matches [ErrInvalid] and says which member is wrong.
+func DecodeJob(data []byte) (Job, error) {
+	var job Job
+	if len(data) == 0 {
+		return Job{}, invalid("the payload is empty; it must be a JSON object")
+	}
+	if err := json.Unmarshal(data, &job, json.RejectUnknownMembers(true)); err != nil {
+		return Job{}, invalid("%s", plainError(err))
+	}
+	if err := job.Validate(); err != nil {
+		return Job{}, err
+	}
+	job.WovenIDs = unique(job.WovenIDs)
+	return job, nil
+}
+
+// Validate tells what is wrong with the job, in words for whoever wrote it. The error matches
+// [ErrInvalid]; nil means that a worker will accept the job.
+func (j Job) Validate() error {
+	if j.ID != "" && !validID(j.ID) {
+		return invalid("id %.40q must be 1 to %d characters of A-Z a-z 0-9 _ -", j.ID, MaxIDLength)
+	}
+	if !validProject(j.ProjectID) {
+		return invalid("project_id %.40q must be a UUID such as 0f8fad5b-d9cb-469f-a165-70867728950e", j.ProjectID)
+	}
+	if j.Message == "" {
+		return invalid("message must not be empty")
+	}
+	if !utf8.ValidString(j.Message) {
+		return invalid("message must be UTF-8")
+	}
+	if len(j.WovenIDs) == 0 {
+		return invalid("woven_ids must name at least one recipient")
+	}
+	for i, id := range j.WovenIDs {
+		if id == "" {
+			return invalid("woven_ids[%d] must not be empty", i)
+		}
+		if !utf8.ValidString(id) {
+			return invalid("woven_ids[%d] must be UTF-8", i)
+		}
+	}
+	return nil
+}
+
+// encode gives the JSON form that DecodeJob reads.
+func (j Job) encode() ([]byte, error) { return json.Marshal(j) }
+
+// parts splits the job into jobs of at most limit recipients, all with the same id.
+func (j Job) parts(limit int) []Job {
+	if limit <= 0 || len(j.WovenIDs) <= limit {
+		return []Job{j}
+	}
+	parts := make([]Job, 0, (len(j.WovenIDs)+limit-1)/limit)
+	for rest := j.WovenIDs; len(rest) > 0; {
+		n := min(limit, len(rest))
+		part := j
+		part.WovenIDs = rest[:n:n]
+		parts = append(parts, part)
+		rest = rest[n:]
+	}
+	return parts
+}
+
+func validID(id string) bool {
+	if len(id) == 0 || len(id) > MaxIDLength {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// validProject accepts the 36-character form only: chat-api.txt demands format uuid, and the
+// project is a subject token.
+func validProject(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
+
+// unique removes repeated strings and keeps the order of the first ones. It changes ids in place.
+func unique(ids []string) []string {
+	// Up to here comparing costs less than hashing (BenchmarkDecodeJob).
+	const few = 8
+	if len(ids) <= few {
+		kept := ids[:0]
+	next:
+		for _, id := range ids {
+			for _, k := range kept {
+				if k == id {
+					continue next
+				}
+			}
+			kept = append(kept, id)
+		}
+		return kept
+	}
+	seen := make(map[string]struct{}, len(ids))
+	kept := ids[:0]
+	for _, id := range ids {
+		if _, again := seen[id]; !again {
+			seen[id] = struct{}{}
+			kept = append(kept, id)
+		}
+	}
+	return kept
+}
+
+// plainError shortens a decoder's error to one line without the names of Go types.
+func plainError(err error) string {
+	var semantic *json.SemanticError
+	if errors.As(err, &semantic) {
+		where := string(semantic.JSONPointer)
+		switch {
+		case errors.Is(semantic.Err, json.ErrUnknownName):
+			return fmt.Sprintf("unknown member %.60q; allowed are id, project_id, message, woven_ids, deliver_at, expires_at", strings.TrimPrefix(where, "/"))
+		case where == "":
+			return fmt.Sprintf("it must be a JSON object, not a JSON %v", semantic.JSONKind)
+		case semantic.Err != nil:
+			return fmt.Sprintf("%.60s: %s", where, oneLine(semantic.Err.Error(), 120))
+		default:
+			return fmt.Sprintf("%.60s has the wrong type (a JSON %v)", where, semantic.JSONKind)
+		}
+	}
+	return "not the JSON of a job: " + oneLine(strings.TrimPrefix(err.Error(), "jsontext: "), 160)
+}
+
+// oneLine makes text fit for a log line or a header: no control characters, at most limit bytes.
+func oneLine(text string, limit int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text)
+	if len(text) <= limit {
+		return text
+	}
+	cut := limit
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}

@@ -1,0 +1,146 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// Lease is a job held by this worker. It ends exactly once: by [Ack], [Defer], [Lease.Split] or
+// [Lease.Release]. While it is held the queue renews it, up to [JobsConfig.MaxHold].
+type Lease struct {
+	// Job is what is to be done. Meaningless when Invalid is set.
+	Job Job
+	// Invalid says why the payload is not a job; Raw then holds the payload as it came.
+	Invalid error
+	Raw     []byte
+
+	Priority Priority
+	// Stream and Seq say where the job stands.
+	Stream string
+	Seq    uint64
+	// PublishedAt is when the job was first published, whatever way it came since.
+	PublishedAt time.Time
+	// Attempts counts the calls made for this job before this lease, and LastError is what the
+	// last one said.
+	Attempts  int
+	LastError string
+	// Replays counts how often the job came back from the dead letters.
+	Replays int
+
+	holder Holder
+	reply  string
+	state  atomic.Int32
+	// until, unix nanoseconds, is when the server may hand the job to somebody else; since is
+	// when it came.
+	until atomic.Int64
+	since time.Time
+	size  int // bytes of payload
+}
+
+// Deferral asks that a leased job come back at a time, and says what is to be remembered of it.
+type Deferral struct {
+	Lease     *Lease
+	At        time.Time
+	Attempts  int
+	LastError string
+}
+
+// Holder is where leases come from and what can end them. The queue's own is behind every lease
+// that [Jobs.Next] returns; tests of a worker bring theirs to [NewLease]. Every method may be
+// called again for the same lease after it returned an error.
+type Holder interface {
+	// Ack ends the leases as done: when it returns nil the server will not deliver them again.
+	Ack(ctx context.Context, leases []*Lease) error
+	// Defer ends the leases; each job comes back at its time.
+	Defer(ctx context.Context, deferrals []Deferral) error
+	// Split ends the lease; the job comes back in parts of at most limit recipients.
+	Split(ctx context.Context, lease *Lease, limit int) error
+	// Release ends the lease; the job comes back at once, to whoever is free.
+	Release(lease *Lease)
+}
+
+// NewLease makes a lease on a job that holder answers for.
+func NewLease(lease *Lease, holder Holder) *Lease {
+	lease.holder = holder
+	lease.until.Store(1<<63 - 1)
+	return lease
+}
+
+// ErrEnded is returned when a lease that has ended is ended once more in another way.
+var ErrEnded = errors.New("the lease has ended already")
+
+// How a lease ends. A lease that failed to end stays claimed by the way it was tried.
+const (
+	held int32 = iota
+	acked
+	deferred
+	split
+	released
+)
+
+// claim makes how the only way in which the lease can end.
+func (l *Lease) claim(how int32) error {
+	if l.state.CompareAndSwap(held, how) || l.state.Load() == how {
+		return nil
+	}
+	return fmt.Errorf("end lease on %s: %w", l.Where(), ErrEnded)
+}
+
+// Where names the place of the job, such as normal-4711: its stream and its sequence there.
+func (l *Lease) Where() string {
+	return streamLabel(l.Stream) + "-" + strconv.FormatUint(l.Seq, 10)
+}
+
+// Lapsed tells whether the server may have handed the job to somebody else, because the lease
+// could not be renewed in time or was held for too long. Nothing new should be begun for it;
+// what is already known may still be settled.
+func (l *Lease) Lapsed(now time.Time) bool { return now.UnixNano() >= l.until.Load() }
+
+// Ack ends leases as done; all must come from the same [Jobs]. When it returns nil the server has
+// confirmed that it will not deliver the jobs again; after an error it may be called again with
+// the same leases.
+func Ack(ctx context.Context, leases []*Lease) error {
+	if len(leases) == 0 {
+		return nil
+	}
+	for _, l := range leases {
+		if err := l.claim(acked); err != nil {
+			return err
+		}
+	}
+	return leases[0].holder.Ack(ctx, leases)
+}
+
+// Defer ends leases whose jobs come back at their times; all must come from the same [Jobs]. When
+// it returns nil the server keeps the jobs; after an error it may be called again.
+func Defer(ctx context.Context, deferrals []Deferral) error {
+	if len(deferrals) == 0 {
+		return nil
+	}
+	for _, d := range deferrals {
+		if err := d.Lease.claim(deferred); err != nil {
+			return err
+		}
+	}
+	return deferrals[0].Lease.holder.Defer(ctx, deferrals)
+}
+
+// Split ends the lease on a job with more recipients than limit: parts of it, durable work of
+// their own, come back instead. After an error it may be called again.
+func (l *Lease) Split(ctx context.Context, limit int) error {
+	if err := l.claim(split); err != nil {
+		return err
+	}
+	return l.holder.Split(ctx, l, limit)
+}
+
+// Release gives the job back at once. On a lease that has ended already it does nothing.
+func (l *Lease) Release() {
+	if l.state.CompareAndSwap(held, released) {
+		l.holder.Release(l)
+	}
+}

@@ -1,0 +1,83 @@
+package queue
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Reason says why recipients were given up.
+type Reason string
+
+// The dead-letter reasons. All but Invalid concern recipients and are the project owner's
+// business; Invalid is the operator's.
+const (
+	Rejected  Reason = "rejected"  // the API named the recipient in data.errors
+	Refused   Reason = "refused"   // the API refused the call, and bisection narrowed it to these recipients
+	Expired   Reason = "expired"   // expires_at passed before they were told
+	Exhausted Reason = "exhausted" // still failing after retry-for
+	Ambiguous Reason = "ambiguous" // the call may have been delivered and is not repeated
+	Invalid   Reason = "invalid"   // the job itself is malformed; the raw bytes are kept
+)
+
+// Reasons lists all reasons.
+func Reasons() []Reason {
+	return []Reason{Rejected, Refused, Expired, Exhausted, Ambiguous, Invalid}
+}
+
+// ParseReason reads a reason as users write it.
+func ParseReason(s string) (Reason, error) {
+	for _, r := range Reasons() {
+		if s == string(r) {
+			return r, nil
+		}
+	}
+	return "", fmt.Errorf("reason %q is not one of %v", s, Reasons())
+}
+
+// UnknownProject stands where a project id would, for a payload that could not be decoded.
+const UnknownProject = "_"
+
+// DeadLetter holds the failed recipients of one job for one reason, with all that is needed to
+// replay it. Its JSON form is a contract with whoever reads the stream NOTIFY_DEAD.
+type DeadLetter struct {
+	JobID       string    `json:"job_id"`
+	ProjectID   string    `json:"project_id"`
+	Priority    Priority  `json:"priority"`
+	Message     string    `json:"message,omitzero"`
+	WovenIDs    []string  `json:"woven_ids,omitzero"`
+	Reason      Reason    `json:"reason"`
+	Failures    []Failure `json:"failures"`
+	Attempts    int       `json:"attempts"`
+	PublishedAt time.Time `json:"published_at"`
+	FailedAt    time.Time `json:"failed_at"`
+	Replays     int       `json:"replays"`
+	// Raw is the payload as it came, in a letter with reason Invalid.
+	Raw []byte `json:"raw,omitzero"`
+	// Where is where the job stood, such as normal-4711: stream and sequence. It is the last
+	// token of the letter's subject, not part of the JSON.
+	Where string `json:"-"`
+	// Seq is the letter's own sequence in NOTIFY_DEAD, set when it is read.
+	Seq uint64 `json:"-"`
+}
+
+// Failure is what was said about some recipients of a letter.
+type Failure struct {
+	WovenIDs []string `json:"woven_ids,omitzero"`
+	Detail   string   `json:"detail"`
+	// Status is the HTTP status of the call, 0 where there was none.
+	Status int `json:"status,omitzero"`
+}
+
+func (l *DeadLetter) subject() string {
+	return deadPrefix + l.ProjectID + "." + string(l.Reason) + "." + l.Where
+}
+
+func decodeLetter(data []byte) (DeadLetter, error) {
+	var l DeadLetter
+	if err := json.Unmarshal(data, &l); err != nil {
+		return DeadLetter{}, fmt.Errorf("decode dead letter: %w", err)
+	}
+	return l, nil
+}

@@ -1,0 +1,177 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// errReplaced is returned when the connection was replaced while acks were on their way.
+var errReplaced = errors.New("the connection was replaced meanwhile")
+
+// Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all
+// but the last are only sent, and the last one of each stream is confirmed. That is certain only
+// if the connection was the same throughout; otherwise it is an error and is to be repeated.
+func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
+	before := j.q.nc.Stats().Reconnects
+	last := make(map[string]*Lease, 1)
+	for _, l := range leases {
+		if earlier := last[l.Stream]; earlier != nil {
+			if err := j.q.nc.Publish(earlier.reply, []byte("+ACK")); err != nil {
+				return fmt.Errorf("ack %s: %w", earlier.Where(), err)
+			}
+		}
+		last[l.Stream] = l
+	}
+	for _, l := range last {
+		if _, err := j.q.nc.RequestWithContext(ctx, l.reply, []byte("+ACK")); err != nil {
+			return fmt.Errorf("ack %s: %w", l.Where(), err)
+		}
+	}
+	if j.q.nc.Stats().Reconnects != before {
+		return fmt.Errorf("ack %d jobs: %w", len(leases), errReplaced)
+	}
+	j.forget(leases...)
+	return nil
+}
+
+// Release implements [Holder]. A lapsed lease is only forgotten: the server has ended it, and a
+// late refusal could take the job from whoever holds it now.
+func (j *Jobs) Release(l *Lease) {
+	if !l.Lapsed(time.Now()) {
+		_ = j.q.nc.Publish(l.reply, []byte("-NAK")) // unsent, the job comes back when the lease runs out
+	}
+	j.forget(l)
+}
+
+// Defer implements [Holder]: the jobs are published as schedules, and once the server has
+// confirmed all of these the leases are acked. The schedule's subject and id name the place where
+// the job stood, so that deferring it again replaces the schedule.
+func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
+	msgs := make([]*nats.Msg, len(deferrals))
+	leases := make([]*Lease, len(deferrals))
+	for i, d := range deferrals {
+		leases[i] = d.Lease
+		msg, err := comeback(d.Lease, d.Lease.Job, d.Attempts, d.LastError)
+		if err != nil {
+			return err
+		}
+		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
+		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
+		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Where())
+		msg.Subject = laterPrefix + d.Lease.Where()
+		msgs[i] = msg
+	}
+	if err := j.q.publishAll(ctx, msgs); err != nil {
+		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
+	}
+	return j.Ack(ctx, leases)
+}
+
+// Split implements [Holder]: the parts are published as due jobs, and once the server has
+// confirmed all of them the whole is acked. They go to NOTIFY_LATER because it has no limit: a
+// stream full of large jobs could not take the parts of any. Their ids name the place where the
+// whole stood, so that splitting it again repeats nothing.
+func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
+	parts := l.Job.parts(limit)
+	msgs := make([]*nats.Msg, len(parts))
+	for i, part := range parts {
+		msg, err := comeback(l, part, l.Attempts, l.LastError)
+		if err != nil {
+			return err
+		}
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d.%d", l.Where(), limit, i))
+		msgs[i] = msg
+	}
+	if err := j.q.publishAll(ctx, msgs); err != nil {
+		return fmt.Errorf("split %s into %d parts: %w", l.Where(), len(parts), err)
+	}
+	return j.Ack(ctx, []*Lease{l})
+}
+
+// comeback is the message by which a job, or a part of it, comes back, with what is remembered.
+func comeback(l *Lease, job Job, attempts int, lastError string) (*nats.Msg, error) {
+	data, err := job.encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode job of %s: %w", l.Where(), err)
+	}
+	msg := &nats.Msg{Subject: duePrefix + string(l.Priority) + "." + job.ProjectID, Data: data, Header: nats.Header{}}
+	msg.Header.Set(headerPublished, l.PublishedAt.UTC().Format(time.RFC3339Nano))
+	if attempts > 0 {
+		msg.Header.Set(headerAttempts, strconv.Itoa(attempts))
+	}
+	if lastError != "" {
+		msg.Header.Set(headerError, oneLine(lastError, 256))
+	}
+	if l.Replays > 0 {
+		msg.Header.Set(headerReplays, strconv.Itoa(l.Replays))
+	}
+	return msg, nil
+}
+
+// Bury keeps dead letters. When it returns nil the server has acknowledged every one of them.
+// Burying a letter of the same project, reason and place again replaces it, so that a repeated
+// settlement writes it once.
+func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
+	msgs := make([]*nats.Msg, len(letters))
+	for i := range letters {
+		data, err := q.encodeLetter(letters[i])
+		if err != nil {
+			return fmt.Errorf("bury job %s: %w", letters[i].Where, err)
+		}
+		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data}
+	}
+	if err := q.publishAll(ctx, msgs); err != nil {
+		return fmt.Errorf("bury %d letters: %w", len(letters), err)
+	}
+	return nil
+}
+
+// encodeLetter shortens what is not needed for a replay, the details of the failures, where the
+// letter would otherwise exceed what the server takes.
+func (q *Queue) encodeLetter(l DeadLetter) ([]byte, error) {
+	room := int(q.nc.MaxPayload())
+	data, err := json.Marshal(l)
+	if err != nil || len(data) <= room {
+		return data, err
+	}
+	status := 0
+	if len(l.Failures) > 0 {
+		status = l.Failures[0].Status
+	}
+	l.Failures = []Failure{{Status: status, Detail: fmt.Sprintf("%d kinds of failure, left out because the letter was too large", len(l.Failures))}}
+	return json.Marshal(l)
+}
+
+// publishAll publishes messages that may safely be published again, and waits until the server
+// has acknowledged all of them.
+func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
+	const atOnce = asyncPending / 4 // several callers share the client's bound
+	for len(msgs) > 0 {
+		n := min(atOnce, len(msgs))
+		futures := make([]jetstream.PubAckFuture, n)
+		for i, msg := range msgs[:n] {
+			var err error
+			if futures[i], err = q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(5*time.Second)); err != nil {
+				return err
+			}
+		}
+		for _, f := range futures {
+			select {
+			case <-f.Ok():
+			case err := <-f.Err():
+				return plainPublish(err)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		msgs = msgs[n:]
+	}
+	return nil
+}
