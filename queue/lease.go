@@ -43,8 +43,12 @@ type Lease struct {
 
 // Deferral asks that a leased job come back at a time, and says what is to be remembered of it.
 type Deferral struct {
-	Lease     *Lease
-	At        time.Time
+	Lease *Lease
+	// At is when the job comes back.
+	At time.Time
+	// WovenIDs are the recipients for whom it comes back. Nil: all.
+	WovenIDs []string
+	// Attempts and LastError are remembered, see [Lease].
 	Attempts  int
 	LastError string
 }

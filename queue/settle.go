@@ -15,10 +15,16 @@ import (
 // errReplaced is returned when the connection was replaced while acks were on their way.
 var errReplaced = errors.New("the connection was replaced meanwhile")
 
+// ackPatience bounds one attempt to have an ack confirmed: an answer that was lost with a
+// connection never comes.
+const ackPatience = 10 * time.Second
+
 // Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all
 // but the last are only sent, and the last one of each stream is confirmed. That is certain only
 // if the connection was the same throughout; otherwise it is an error and is to be repeated.
 func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
+	ctx, cancel := context.WithTimeout(ctx, ackPatience)
+	defer cancel()
 	before := j.q.nc.Stats().Reconnects
 	last := make(map[string]*Lease, 1)
 	for _, l := range leases {
@@ -58,7 +64,11 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	leases := make([]*Lease, len(deferrals))
 	for i, d := range deferrals {
 		leases[i] = d.Lease
-		msg, err := comeback(d.Lease, d.Lease.Job, d.Attempts, d.LastError)
+		job := d.Lease.Job
+		if d.WovenIDs != nil {
+			job.WovenIDs = d.WovenIDs
+		}
+		msg, err := comeback(d.Lease, job, d.Attempts, d.LastError)
 		if err != nil {
 			return err
 		}

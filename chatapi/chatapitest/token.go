@@ -1,0 +1,113 @@
+package chatapitest
+
+import (
+	"crypto/rand"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// tokenReply is what Keycloak answers to a client credentials grant.
+type tokenReply struct {
+	AccessToken      string `json:"access_token"`
+	ExpiresIn        int    `json:"expires_in"`
+	RefreshExpiresIn int    `json:"refresh_expires_in"`
+	TokenType        string `json:"token_type"`
+	NotBeforePolicy  int    `json:"not-before-policy"`
+	Scope            string `json:"scope"`
+}
+
+// tokenError is RFC 6749 section 5.2.
+type tokenError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// serveToken answers the request of chat-api.txt:111-114: the credential and the
+// grant type as form fields in the body. Basic authentication, which Keycloak can
+// be set to take, is refused: the document does not show it.
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	refuse := func(status int, code, description string) {
+		s.count(func(c *Counts) { c.TokensRefused++ })
+		writeToken(w, status, tokenError{code, description})
+	}
+	if status := s.tokensDown(); status != 0 {
+		refuse(status, "temporarily_unavailable", "the server is scripted to issue no tokens")
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		refuse(http.StatusMethodNotAllowed, "invalid_request", "only POST is served here")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+	if err := r.ParseForm(); err != nil {
+		refuse(http.StatusBadRequest, "invalid_request", "the body is not a form")
+		return
+	}
+	switch {
+	case r.Header.Get("Authorization") != "",
+		r.PostForm.Get("client_id") != s.cfg.ClientID,
+		r.PostForm.Get("client_secret") != s.cfg.ClientSecret:
+		refuse(http.StatusUnauthorized, "invalid_client", "Invalid client or Invalid client credentials")
+	case r.PostForm.Get("grant_type") != "client_credentials":
+		refuse(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type")
+	default:
+		writeToken(w, http.StatusOK, tokenReply{
+			AccessToken: s.issue(),
+			ExpiresIn:   max(1, int(s.cfg.TokenLifetime/time.Second)),
+			TokenType:   "Bearer",
+			Scope:       "profile email",
+		})
+	}
+}
+
+// RevokeTokens makes every token that was issued so far invalid, as when the
+// realm's keys are changed.
+func (s *Server) RevokeTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens)
+}
+
+// SetTokensDown answers every token request with status until it is called with
+// 0. Tokens that were issued stay valid.
+func (s *Server) SetTokensDown(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokenStatus = status
+}
+
+func (s *Server) tokensDown() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tokenStatus
+}
+
+func (s *Server) issue() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(s.tokens, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
+	token := "token-" + rand.Text()
+	s.tokens[token] = now.Add(s.cfg.TokenLifetime)
+	s.counts.TokensIssued++
+	return token
+}
+
+func (s *Server) validToken(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	expiry, known := s.tokens[token]
+	return known && time.Now().Before(expiry)
+}
+
+func writeToken(w http.ResponseWriter, status int, body any) {
+	text, _ := json.Marshal(body)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(text)
+}

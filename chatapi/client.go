@@ -1,0 +1,211 @@
+// Package chatapi makes one attempt at one call of the Chat API, and says what
+// became of it.
+//
+//	Notification ─▶ token (cached, one refresh at a time) ─▶ POST ─▶ Report   who was not reached, and why
+//	                                                              └▶ *Error   what kind of failure it was
+//
+// The invariant: a recipient counts as delivered only when a reply that can be
+// read says so. After an [*Error] nobody is known to be delivered, and
+// [Error.MayBeDelivered] tells whether somebody might be.
+//
+// The package never waits, paces or repeats a failed call: that is the caller's
+// business. The one exception is a 401, which is answered once by a fresh token;
+// the API has then not looked at the call, so nothing is delivered twice.
+//
+// Facts about the API are cited as "chat-api.txt:LINE", the line of the user's
+// document of the Chat API.
+package chatapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// DefaultURL is where calls go (chat-api.txt:118). The document names the
+	// same path with a trailing slash too (chat-api.txt:10).
+	DefaultURL = "https://mini-app-api.lab.woven-city.toyota/mini-app-runtime/v1/chat"
+
+	// DefaultTokenURL is where access tokens come from (chat-api.txt:114).
+	DefaultTokenURL = "https://id.woven-city.toyota/auth/realms/woven/protocol/openid-connect/token"
+
+	// DefaultTimeout bounds one attempt when [Config.Timeout] is zero. The
+	// document names no figure; ten seconds is far beyond a healthy reply and
+	// short enough that a hanging server does not hold a call slot for long.
+	DefaultTimeout = 10 * time.Second
+
+	// DefaultConcurrency is the number of idle connections kept when
+	// [Config.Concurrency] is zero.
+	DefaultConcurrency = 64
+)
+
+// Config says which Chat API to call, and as whom.
+type Config struct {
+	// URL is the full address of the chat call, with or without a trailing
+	// slash: it is used as given. Zero: [DefaultURL].
+	URL string
+
+	// TokenURL is the full address of the token endpoint. Zero: [DefaultTokenURL].
+	TokenURL string
+
+	// ClientID and ClientSecret are the server-side client credentials that were
+	// handed out with the first MiniApp version (chat-api.txt:106). Both are
+	// required. The secret goes to TokenURL and nowhere else: it is in no error.
+	ClientID, ClientSecret string
+
+	// Timeout bounds one attempt, from connecting to the last byte of the reply,
+	// and one token request likewise. Zero: [DefaultTimeout]. The longest that
+	// [Client.Send] takes is four of these: token, attempt, fresh token, attempt.
+	Timeout time.Duration
+
+	// Concurrency is how many idle connections are kept for the next calls. It
+	// should be the number of calls that run at once; it limits nothing. Zero:
+	// [DefaultConcurrency].
+	Concurrency int
+}
+
+// Client calls the Chat API with one credential. It is safe for concurrent use.
+type Client struct {
+	url     string
+	op      string
+	http    *http.Client
+	timeout time.Duration
+	tokens  *tokenCache
+	secret  string
+}
+
+// New checks cfg and returns a client. It does not touch the network: see
+// [Client.CheckToken] for that. The addresses must be https, or http on a
+// loopback host, because the client secret and the token travel in the clear
+// otherwise (chat-api.txt:108 wants the secret kept). Errors name the field, what
+// is wrong with it and what to do; they never hold the secret.
+func New(cfg Config) (*Client, error) {
+	if cfg.URL == "" {
+		cfg.URL = DefaultURL
+	}
+	if cfg.TokenURL == "" {
+		cfg.TokenURL = DefaultTokenURL
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	if cfg.Concurrency == 0 {
+		cfg.Concurrency = DefaultConcurrency
+	}
+	chat, chatErr := checkURL("URL", cfg.URL)
+	token, tokenErr := checkURL("TokenURL", cfg.TokenURL)
+	if err := errors.Join(chatErr, tokenErr, checkCredential(cfg), checkNumbers(cfg)); err != nil {
+		return nil, fmt.Errorf("configure the Chat API client: %w", err)
+	}
+	hc := newHTTPClient(cfg)
+	g := &grant{
+		op:     "get an access token from " + display(token),
+		http:   hc,
+		config: clientCredentials(cfg),
+	}
+	return &Client{
+		url:     cfg.URL,
+		op:      "call " + display(chat),
+		http:    hc,
+		timeout: cfg.Timeout,
+		secret:  cfg.ClientSecret,
+		tokens:  &tokenCache{op: g.op, timeout: cfg.Timeout, fetch: g.fetch},
+	}, nil
+}
+
+// Endpoint returns the address that calls go to, as it was configured.
+func (c *Client) Endpoint() string { return c.url }
+
+// CheckToken returns nil when there is an access token to call with: the cached
+// one, or else one that it gets now. Its errors are those of [Client.Send]; they
+// are about the token endpoint and the credential only, since no call is made.
+func (c *Client) CheckToken(ctx context.Context) error {
+	_, failure := c.tokens.get(ctx, "")
+	return asError(failure)
+}
+
+// newHTTPClient returns the client that carries calls and token requests.
+func newHTTPClient(cfg Config) *http.Client {
+	dialer := net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}
+	return &http.Client{
+		// A redirected POST either becomes a GET or repeats the message and the
+		// bearer token towards a host that nobody configured.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         dialer.DialContext,
+			TLSHandshakeTimeout: cfg.Timeout,
+			// net/http keeps two idle connections per host unless told otherwise:
+			// every call beyond the second would open a connection of its own.
+			MaxIdleConnsPerHost: cfg.Concurrency,
+			// Below the idle limit of common load balancers' upstream side, so that
+			// we rather than they close a connection that is not used.
+			IdleConnTimeout:        50 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+			ForceAttemptHTTP2:      true,
+			// All HTTP/2 calls share a connection: one that died silently would
+			// fail them all until the kernel gives up, many minutes later.
+			HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.Timeout, PingTimeout: cfg.Timeout},
+		},
+	}
+}
+
+func checkURL(field, raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The parser quotes parts of the address, which may be a password.
+		return nil, fmt.Errorf("%s is not an address that can be parsed: give it in full, such as %s", field, DefaultURL)
+	}
+	switch {
+	case u.User != nil:
+		return nil, fmt.Errorf("%s holds a user name or password before the host: take it out, the credential belongs in ClientID and ClientSecret", field)
+	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return nil, fmt.Errorf("%s %q is not a full http address: give it as https://host/path", field, display(u))
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return nil, fmt.Errorf("%s %q would carry secrets unencrypted: use https (http is allowed for loopback hosts only)", field, display(u))
+	}
+	if _, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err != nil {
+		// The error quotes the proxy's address, which may hold a password.
+		return nil, fmt.Errorf("%s %q would go through a proxy whose address cannot be parsed: correct HTTP_PROXY or HTTPS_PROXY in the environment", field, display(u))
+	}
+	return u, nil
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+func checkCredential(cfg Config) error {
+	switch {
+	case cfg.ClientID == "":
+		return errors.New("ClientID is empty: give the client id of the MiniApp's server-side client")
+	case cfg.ClientSecret == "":
+		return errors.New("ClientSecret is empty: give the secret received with the first MiniApp version")
+	case strings.TrimSpace(cfg.ClientSecret) != cfg.ClientSecret:
+		return errors.New("ClientSecret begins or ends with white space: remove it (often the newline at the end of a secret file)")
+	}
+	return nil
+}
+
+func checkNumbers(cfg Config) error {
+	if cfg.Timeout < 0 || cfg.Concurrency < 0 {
+		return fmt.Errorf("Timeout %v and Concurrency %d must not be negative: leave them zero for the defaults", cfg.Timeout, cfg.Concurrency)
+	}
+	return nil
+}
+
+// display leaves out what an address may hide in its query or user name.
+func display(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}

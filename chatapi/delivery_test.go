@@ -1,0 +1,279 @@
+package chatapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+)
+
+func TestMayBeDelivered(t *testing.T) {
+	large := strings.Repeat("x", 16<<20) // more than the buffers of a connection
+	refused := func() string {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		return "http://" + listener.Addr().String() + "/chat"
+	}()
+	gone := make(chan struct{})
+	t.Cleanup(func() { close(gone) })
+	for name, tc := range map[string]struct {
+		serve   func(net.Conn)
+		url     string
+		message string
+		kind    Kind
+		maybe   bool
+		is      error
+	}{
+		"connection refused": {url: refused, kind: Temporary},
+		"no such host":       {url: "https://chat.invalid/chat", kind: Temporary},
+		"not TLS":            {serve: func(c net.Conn) { io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }, url: "https", kind: Temporary},
+		"closed while the call is written": {serve: func(c net.Conn) {
+			io.ReadFull(c, make([]byte, 100))
+			c.(*net.TCPConn).SetLinger(0)
+		}, message: large, kind: Temporary},
+		"hangs while the call is written": {serve: func(c net.Conn) { <-gone }, message: large, kind: Temporary, is: context.DeadlineExceeded},
+		"read, then closed":               {serve: readCall, kind: Temporary, maybe: true},
+		"read, then reset":                {serve: func(c net.Conn) { readCall(c); c.(*net.TCPConn).SetLinger(0) }, kind: Temporary, maybe: true},
+		"read, then silent":               {serve: func(c net.Conn) { readCall(c); <-gone }, kind: Temporary, maybe: true, is: context.DeadlineExceeded},
+		"read, then not HTTP":             {serve: func(c net.Conn) { readCall(c); io.WriteString(c, "hello\r\n\r\n") }, kind: Temporary, maybe: true},
+		"reply cut in the middle": {serve: func(c net.Conn) {
+			readCall(c)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"success\":true,")
+		}, kind: Unreadable, maybe: true, is: io.ErrUnexpectedEOF},
+		"reply stops in the middle": {serve: func(c net.Conn) {
+			readCall(c)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"success\":true,")
+			<-gone
+		}, kind: Unreadable, maybe: true, is: context.DeadlineExceeded},
+		"failure's body cut": {serve: func(c net.Conn) {
+			readCall(c)
+			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 99\r\n\r\nbad")
+		}, kind: Refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := tc.url
+			if tc.serve != nil {
+				url = rawServer(t, tc.serve)
+				if tc.url == "https" {
+					url = "https" + strings.TrimPrefix(url, "http")
+				}
+			}
+			tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
+			defer tokens.Close()
+			c := newClient(t, url, tokens.TokenURL(), 5*time.Second)
+			if err := c.CheckToken(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c.timeout = time.Second
+			if tc.is != context.DeadlineExceeded {
+				c.timeout = 10 * time.Second
+			}
+			n := notification("w-1")
+			n.Message += tc.message
+			failure := sendFails(t, c, t.Context(), n)
+			if failure.Kind != tc.kind || failure.MayBeDelivered != tc.maybe {
+				t.Errorf("%v; want %q, may be delivered %v", failure, tc.kind, tc.maybe)
+			}
+			if tc.is != nil && !errors.Is(failure, tc.is) {
+				t.Errorf("%v is not %v", failure, tc.is)
+			}
+		})
+	}
+}
+
+// From the client's side this is a race with the server; only the kind is certain.
+func TestAcceptedAndClosed(t *testing.T) {
+	tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
+	defer tokens.Close()
+	c := newClient(t, rawServer(t, func(net.Conn) {}), tokens.TokenURL(), time.Second)
+	if failure := sendFails(t, c, t.Context(), notification("w-1")); failure.Kind != Temporary {
+		t.Errorf("%v, want temporary", failure)
+	}
+}
+
+func TestCallerCancels(t *testing.T) {
+	t.Run("before the token", func(t *testing.T) {
+		api, c := startAPI(t, chatapitest.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		failure := sendFails(t, c, ctx, notification("w-1"))
+		if failure.Kind != Temporary || failure.MayBeDelivered || !errors.Is(failure, context.Canceled) || api.Counts().Calls != 0 {
+			t.Errorf("%v, want temporary, canceled, not delivered", failure)
+		}
+	})
+	t.Run("while waiting for the reply", func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		api, c := startAPI(t, chatapitest.Config{OnCall: func(chatapitest.Call) { cancel(errors.New("shutting down")) }})
+		api.Script(chatapitest.Fault{Break: chatapitest.Hang})
+		failure := sendFails(t, c, ctx, notification("w-1"))
+		if failure.Kind != Temporary || !failure.MayBeDelivered || !errors.Is(failure, context.Canceled) {
+			t.Errorf("%v, want temporary, canceled, maybe delivered", failure)
+		}
+	})
+	t.Run("while reading the reply", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := against(t, func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, `{"success":`)
+			http.NewResponseController(w).Flush()
+			cancel()
+			<-r.Context().Done()
+		})
+		failure := sendFails(t, c, ctx, notification("w-1"))
+		if failure.Kind != Temporary || !failure.MayBeDelivered || !errors.Is(failure, context.Canceled) {
+			t.Errorf("%v, want temporary, canceled, maybe delivered", failure)
+		}
+	})
+}
+
+// countConns counts the connections that a server accepts.
+func countConns(server *httptest.Server) *atomic.Int32 {
+	var opened atomic.Int32
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	return &opened
+}
+
+func TestConnectionIsReused(t *testing.T) {
+	api := chatapitest.New(chatapitest.Config{ClientSecret: testSecret})
+	server := httptest.NewUnstartedServer(api)
+	opened := countConns(server)
+	server.Start()
+	defer server.Close()
+	defer api.Close()
+	c := newClient(t, server.URL+chatapitest.ChatPath, server.URL+chatapitest.TokenPath, 5*time.Second)
+	for i := range 200 {
+		if i%2 == 1 {
+			status := []int{302, 400, 404, 429, 500, 503}[i%6]
+			api.Script(chatapitest.Fault{Status: status, Body: strings.Repeat("why ", 5000), Header: map[string]string{"Location": "/x"}})
+		}
+		if _, err := c.Send(t.Context(), notification("w-1")); (err != nil) != (i%2 == 1) {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+	if opened.Load() != 1 {
+		t.Errorf("%d connections for 200 calls, want 1", opened.Load())
+	}
+}
+
+// deadConn fails once its writes are used up, as a connection does whose server
+// is gone.
+type deadConn struct {
+	net.Conn
+	writes *atomic.Int32
+}
+
+func (c deadConn) Write(p []byte) (int, error) {
+	if c.writes.Add(-1) < 0 {
+		return 0, &net.OpError{Op: "write", Err: syscall.EPIPE}
+	}
+	return c.Conn.Write(p)
+}
+
+// A kept connection that turns out dead must cost neither a failure nor a second
+// delivery; a body that cannot be written is a failure without delivery.
+func TestDeadConnection(t *testing.T) {
+	api, c := startAPI(t, chatapitest.Config{})
+	if err := c.CheckToken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.http.CloseIdleConnections()
+	var dialed []*atomic.Int32
+	var writes int32 = 1000
+	c.http.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		left := new(atomic.Int32)
+		left.Store(writes)
+		dialed = append(dialed, left)
+		return deadConn{conn, left}, err
+	}
+	for range 2 {
+		if _, err := c.Send(t.Context(), notification("w-1")); err != nil {
+			t.Fatal(err)
+		}
+		dialed[len(dialed)-1].Store(0)
+	}
+	if len(dialed) != 2 || api.Counts().Delivered != 2 {
+		t.Errorf("%d connections, told %d times; want 2 and 2", len(dialed), api.Counts().Delivered)
+	}
+	writes = 1 // the headers go, the body does not
+	failure := sendFails(t, c, t.Context(), notification("w-1"))
+	if failure.Kind != Temporary || failure.MayBeDelivered || api.Counts().Delivered != 2 {
+		t.Errorf("%v, want temporary and not delivered", failure)
+	}
+}
+
+// Over HTTP/2 the transport would by itself repeat a call whose stream was reset.
+func TestHTTP2CallIsNotRepeated(t *testing.T) {
+	var calls atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("the call came by %s", r.Proto)
+		}
+		io.Copy(io.Discard, r.Body)
+		calls.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
+	defer tokens.Close()
+	c := newClient(t, server.URL, tokens.TokenURL(), 5*time.Second)
+	c.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	failure := sendFails(t, c, t.Context(), notification("w-1"))
+	if failure.Kind != Temporary || !failure.MayBeDelivered || calls.Load() != 1 {
+		t.Errorf("%d calls, %v; want one that may be delivered", calls.Load(), failure)
+	}
+}
+
+func TestBodyIsNotOpenedAgainAfterHTTP2TookIt(t *testing.T) {
+	out := &outgoing{body: []byte("{}")}
+	first := out.open()
+	if _, err := out.again(); err != nil {
+		t.Errorf("untouched body: %v", err)
+	}
+	_, _ = io.ReadAll(first)
+	if out.taken() {
+		t.Error("a body of an earlier try counts as taken")
+	}
+	_, _ = io.ReadAll(out.current)
+	if _, err := out.again(); err != nil {
+		t.Errorf("HTTP/1, where the transport knows that nothing was written: %v", err)
+	}
+	out.conn = negotiatedH2(t)
+	_, _ = io.ReadAll(out.current)
+	if _, err := out.again(); !errors.Is(err, errNotRepeated) {
+		t.Errorf("HTTP/2 after the last byte: %v, want %v", err, errNotRepeated)
+	}
+}
+
+func negotiatedH2(t *testing.T) net.Conn {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	cfg := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	cfg.NextProtos = []string{"h2"}
+	conn, err := tls.Dial("tcp", server.Listener.Addr().String(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}

@@ -1,0 +1,108 @@
+package chatapi
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kind says what sort of failure a call met, and so who can put it right.
+type Kind string
+
+const (
+	// Temporary: the server or the way to it failed (5xx, 408, 425, connection
+	// errors, timeouts, a reply of failure that names nobody). Later may work.
+	Temporary Kind = "temporary"
+
+	// Limited: too many calls (429, or 503 with Retry-After). Slower will work.
+	Limited Kind = "limited"
+
+	// Credential: the client credential does not allow the call (401 with a token
+	// fresh from the token endpoint, 403, or the token endpoint's 400, 401, 403).
+	// Every call of this credential fails until an operator acts.
+	Credential Kind = "credential"
+
+	// Refused: the API does not take this call (400, 413, 422 and the other 4xx).
+	// Something in its message or recipients is the cause.
+	Refused Kind = "refused"
+
+	// Misconfigured: what answers is not the Chat API (3xx, 404, 405, 1xx,
+	// statuses beyond 599). The address is wrong.
+	Misconfigured Kind = "misconfigured"
+
+	// Unreadable: a 2xx whose body is not what chat-api.txt:44-97 documents, so
+	// that it is not known who was reached.
+	Unreadable Kind = "unreadable"
+)
+
+// Error is the only type of error that [Client.Send] and [Client.CheckToken]
+// return. It holds no secret, and is not changed once returned.
+type Error struct {
+	// Kind says what sort of failure it was.
+	Kind Kind
+
+	// Op says what was being done and where: a call, or getting a token.
+	Op string
+
+	// Status is the HTTP status of the reply that this error is about, the token
+	// endpoint's for a token failure. Zero: no status arrived.
+	Status int
+
+	// RetryAfter is how long the server asked to wait, at most one hour. Zero: it
+	// did not ask, or not in a way that can be read.
+	RetryAfter time.Duration
+
+	// MayBeDelivered is true when the recipients may have been told all the same:
+	// the request left in full and then the connection was lost, or the time was
+	// up, or a gateway gave up waiting (504), or the reply could not be read.
+	// False means that nobody was told.
+	MayBeDelivered bool
+
+	// Detail is what the server or the network said: at most 512 bytes, one line,
+	// printable, with token, client secret and message text taken out. It is a
+	// server's text and may name recipients.
+	Detail string
+
+	// Err is the cause, where there is one: [errors.Is] sees context.Canceled and
+	// context.DeadlineExceeded. Its own text is not cleaned of what a server sent:
+	// print the Error, not the Err.
+	Err error
+}
+
+// Error returns one line: what was being done, the kind, the status, the detail.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Op != "" {
+		b.WriteString(e.Op)
+	} else {
+		b.WriteString("call the Chat API")
+	}
+	fmt.Fprintf(&b, ": %s", e.Kind)
+	if e.Status != 0 {
+		fmt.Fprintf(&b, ", status %d", e.Status)
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, ", retry after %v", e.RetryAfter)
+	}
+	if e.MayBeDelivered {
+		b.WriteString(", may have been delivered")
+	}
+	switch {
+	case e.Detail != "":
+		b.WriteString(": " + e.Detail)
+	case e.Err != nil:
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause, or nil.
+func (e *Error) Unwrap() error { return e.Err }
+
+// asError keeps a nil *Error from becoming an error that is not nil.
+func asError(e *Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}

@@ -1,0 +1,115 @@
+package chatapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+)
+
+var errNotRepeated = errors.New("the server dropped the call after it was written, and it is not repeated")
+
+// outgoing is one request's body on its way, and knows whether the server can
+// have all of it. net/http's own word, httptrace's WroteRequest, comes a moment
+// after the last byte left, too late when the server is quick to hang up. So the
+// question is asked earlier: has the transport taken the last byte?
+type outgoing struct {
+	body []byte
+
+	mu      sync.Mutex
+	conn    net.Conn  // the connection of the current try
+	current *bodyOnce // what the current try reads
+}
+
+// bodyOnce is the body for one try.
+type bodyOnce struct {
+	bytes.Reader
+	taken atomic.Bool
+}
+
+// Read marks the body as taken before the last bytes are handed out.
+func (b *bodyOnce) Read(p []byte) (int, error) {
+	if len(p) >= b.Len() {
+		b.taken.Store(true)
+	}
+	return b.Reader.Read(p)
+}
+
+// WriteTo hides that of bytes.Reader, which would go past Read.
+func (b *bodyOnce) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{b})
+}
+
+// Close is what http.Request.Body wants; nothing is held.
+func (*bodyOnce) Close() error { return nil }
+
+// request returns the POST that carries the body.
+func (o *outgoing) request(ctx context.Context, url string) (*http.Request, error) {
+	trace := httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.conn = info.Conn
+	}}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &trace), http.MethodPost, url, o.open())
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = int64(len(o.body))
+	req.GetBody = o.again
+	return req, nil
+}
+
+func (o *outgoing) open() io.ReadCloser {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.current = new(bodyOnce)
+	o.current.Reset(o.body)
+	return o.current
+}
+
+// again is the transport's wish to send the body once more by itself. Over
+// HTTP/1 it wishes so for a POST only when the kept connection turned out dead
+// before any byte was written (transport.go, shouldRetryRequest): that is safe,
+// and happens whenever the server closes idle connections. Over HTTP/2 it also
+// does when the server resets the stream (h2_bundle.go, http2canRetryError), even
+// with PROTOCOL_ERROR, which does not promise that the call was not carried out.
+func (o *outgoing) again() (io.ReadCloser, error) {
+	if o.http2() && o.taken() {
+		return nil, errNotRepeated
+	}
+	return o.open(), nil
+}
+
+// mayHaveArrived reports whether the server can have the whole request although
+// the try ended with err.
+func (o *outgoing) mayHaveArrived(err error) bool {
+	if !o.taken() {
+		return false
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "write" && !o.http2() {
+		// An HTTP/1 connection carries one call at a time, so it was our write
+		// that failed. Over HTTP/2 it may have been another's.
+		return false
+	}
+	return true
+}
+
+func (o *outgoing) taken() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.current.taken.Load()
+}
+
+func (o *outgoing) http2() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	conn, ok := o.conn.(*tls.Conn)
+	return ok && conn.ConnectionState().NegotiatedProtocol == "h2"
+}

@@ -1,0 +1,199 @@
+package chatapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+const (
+	// minReplyLimit and replyPerRecipient bound the body of a reply, in bytes: a
+	// recipient costs its id and its share of a reason, and 256 is ample for that.
+	minReplyLimit     = 1 << 20
+	replyPerRecipient = 256
+
+	// maxFailureBody bounds, in bytes, what is read of a failure's body. It is
+	// read for its excerpt, and so that the connection can be used again.
+	maxFailureBody = 64 << 10
+)
+
+// Notification is one message of one project to some recipients: the body of a
+// call (chat-api.txt:15-38).
+type Notification struct {
+	// ProjectID is the project on whose behalf the message is sent: a UUID
+	// (chat-api.txt:27-30). Its members cannot be recipients (chat-api.txt:131).
+	ProjectID string
+
+	// Message is the text that the recipients see, in UTF-8.
+	Message string
+
+	// WovenIDs are the recipients, each named once.
+	WovenIDs []string
+}
+
+// payload fixes the names of chat-api.txt:17-31. No other member may be sent:
+// additionalProperties is false (chat-api.txt:37).
+type payload struct {
+	ProjectID string   `json:"project_id"`
+	Message   string   `json:"message"`
+	WovenIDs  []string `json:"woven_ids"`
+}
+
+// Send makes one attempt to deliver n. After a nil error every recipient is
+// delivered except those in [Report.Failures]. Any error is an [*Error] and means
+// that nobody is known to be delivered; when ctx ends first it is [Temporary] and
+// wraps ctx.Err(). A 401 is answered by one fresh token and one more attempt.
+func (c *Client) Send(ctx context.Context, n Notification) (Report, error) {
+	body, err := json.Marshal(payload(n))
+	if err != nil {
+		// Only text that is not UTF-8 can do this, and no later attempt mends it.
+		return Report{}, &Error{Kind: Refused, Op: c.op, Detail: oneLine("encode the call: "+err.Error(), maxDetail), Err: err}
+	}
+	token, failure := c.tokens.get(ctx, "")
+	if failure != nil {
+		return Report{}, failure
+	}
+	report, failure := c.attempt(ctx, n, body, token)
+	if failure != nil && failure.Status == http.StatusUnauthorized {
+		if token, failure = c.tokens.get(ctx, token); failure != nil {
+			return Report{}, failure
+		}
+		report, failure = c.attempt(ctx, n, body, token)
+	}
+	return report, asError(failure)
+}
+
+// attempt makes one POST with token and reads what comes back.
+func (c *Client) attempt(caller context.Context, n Notification, body []byte, token string) (Report, *Error) {
+	ctx, cancel := context.WithTimeout(caller, c.timeout)
+	defer cancel()
+	out := &outgoing{body: body}
+	req, err := out.request(ctx, c.url)
+	if err != nil {
+		return Report{}, &Error{Kind: Misconfigured, Op: c.op, Detail: "the address cannot be called", Err: err}
+	}
+	req.Header.Set("Content-Type", "application/json") // chat-api.txt:119
+	req.Header.Set("Authorization", "Bearer "+token)   // chat-api.txt:120
+	req.Header.Set("User-Agent", "chatrelay")          // tells the API's operators who calls
+
+	resp, err := c.http.Do(req)
+	if err != nil {
+		failure := interrupted(caller, err, c.timeout, c.private(n, token))
+		failure.Op, failure.MayBeDelivered = c.op, out.mayHaveArrived(err)
+		return Report{}, failure
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 200 && resp.StatusCode <= 299 {
+		return c.read(caller, resp, n, token)
+	}
+	return Report{}, c.failed(resp, n, token)
+}
+
+// failed turns a status other than 2xx into an error.
+func (c *Client) failed(resp *http.Response, n Notification, token string) *Error {
+	hide := c.private(n, token)
+	wait, known := retryAfter(resp.Header, time.Now())
+	failure := &Error{
+		Kind: classify(resp.StatusCode, known), Op: c.op, Status: resp.StatusCode, RetryAfter: wait,
+		// A gateway that stopped waiting does not know what the API did.
+		MayBeDelivered: resp.StatusCode == http.StatusGatewayTimeout,
+	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return failure // its body is a connection that never ends
+	}
+	if to := redirect(resp); to != "" {
+		failure.Detail = hide.excerpt("redirected to "+to, maxDetail)
+		drain(resp.Body)
+		return failure
+	}
+	// The status has already said what matters: a body that breaks off does not.
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxFailureBody))
+	failure.Detail = hide.excerpt(string(text), maxDetail)
+	return failure
+}
+
+// read turns a 2xx into a report, or says why it cannot.
+func (c *Client) read(caller context.Context, resp *http.Response, n Notification, token string) (Report, *Error) {
+	limit := max(minReplyLimit, replyPerRecipient*len(n.WovenIDs))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	hide := c.private
+	unreadable := &Error{Kind: Unreadable, Op: c.op, Status: resp.StatusCode, MayBeDelivered: true, Err: err}
+	switch {
+	case err != nil && caller.Err() != nil:
+		failure := interrupted(caller, err, c.timeout, hide(n, token))
+		failure.Op, failure.Status, failure.MayBeDelivered = c.op, resp.StatusCode, true
+		return Report{}, failure
+	case err != nil:
+		unreadable.Detail = hide(n, token).excerpt(fmt.Sprintf("the reply broke off after %d bytes: %v", len(text), err), maxDetail)
+		return Report{}, unreadable
+	case len(text) > limit:
+		unreadable.Detail = fmt.Sprintf("the reply is longer than %d bytes", limit)
+		return Report{}, unreadable
+	}
+	reply, err := decodeReply(text)
+	if err != nil {
+		// A page is a proxy's or a portal's word. The API speaks JSON, so it was
+		// not asked.
+		unreadable.MayBeDelivered = !isHTML(resp.Header)
+		unreadable.Detail = hide(n, token).excerpt(fmt.Sprintf("%v; the body: %s", err, text), maxDetail)
+		unreadable.Err = err
+		return Report{}, unreadable
+	}
+	report := reply.report(n.WovenIDs)
+	report.Status = resp.StatusCode
+	if !reply.success && len(report.Failures) == 0 {
+		return Report{}, &Error{Kind: Temporary, Op: c.op, Status: resp.StatusCode,
+			Detail: hide(n, token).excerpt("success false, nobody named: "+reply.info, maxDetail)}
+	}
+	if len(report.Failures)+len(report.Unknown) > 0 {
+		report.clean(hide(n, token))
+	}
+	return report, nil
+}
+
+// private lists what no excerpt of this call may show.
+func (c *Client) private(n Notification, token string) private {
+	return private{}.hide(token, "[token]").hide(c.secret, "[secret]").hideMessage(n.Message)
+}
+
+// interrupted turns an error of the transport into an Error. The caller's own
+// context is looked at first: the transport reports its end in several ways.
+func interrupted(caller context.Context, err error, timeout time.Duration, hide private) *Error {
+	if cause := caller.Err(); cause != nil {
+		return &Error{Kind: Temporary, Detail: "given up by the caller: " + cause.Error(), Err: cause}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &Error{Kind: Temporary, Detail: fmt.Sprintf("no reply within %v", timeout), Err: err}
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // Op names the address already, without its query
+	}
+	return &Error{Kind: Temporary, Detail: hide.excerpt(err.Error(), maxDetail), Err: err}
+}
+
+// redirect returns where a 3xx points, without user name or query, or "".
+func redirect(resp *http.Response) string {
+	if resp.StatusCode < 300 || resp.StatusCode > 399 {
+		return ""
+	}
+	to, err := resp.Location()
+	if err != nil {
+		return ""
+	}
+	return display(to)
+}
+
+func isHTML(h http.Header) bool {
+	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return kind == "text/html"
+}
+
+func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxFailureBody) }

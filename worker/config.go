@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// Source gives the leases that arrived since it was last asked, at least one; it waits for the
+// first, and returns an error only when ctx has ended. [queue.Jobs] is one.
+type Source interface {
+	Next(ctx context.Context) ([]*queue.Lease, error)
+}
+
+// Sender makes one attempt at one call. Errors that matter are of type [chatapi.Error]; any other
+// is taken for a temporary failure before delivery. [chatapi.Client] is one.
+type Sender interface {
+	Send(ctx context.Context, n chatapi.Notification) (chatapi.Report, error)
+}
+
+// Graveyard keeps dead letters. When Bury returns nil they are durable; burying a letter again
+// replaces it. [queue.Queue] is one.
+type Graveyard interface {
+	Bury(ctx context.Context, letters []queue.DeadLetter) error
+}
+
+// Config bounds and paces a worker. The zero value is usable.
+type Config struct {
+	// MaxRecipients of one call. Zero: 500. chat-api.txt names no limit.
+	MaxRecipients int
+	// Linger is how long the first job of a batch waits for company. Zero: 20 ms. Negative: not
+	// at all.
+	Linger time.Duration
+	// Concurrency is how many calls may be under way. Zero: 64.
+	Concurrency int
+	// RetryFor is how long after its publication a job is tried. Zero: 24 h.
+	RetryFor time.Duration
+	// Grace is how long a stopping worker waits for calls under way. Zero: 30 s.
+	Grace time.Duration
+	// Hook, when set, is told what happens; see [Event]. It is called from several goroutines and
+	// must not block.
+	Hook func(Event)
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxRecipients <= 0 {
+		c.MaxRecipients = 500
+	}
+	if c.Linger == 0 {
+		c.Linger = 20 * time.Millisecond
+	}
+	c.Linger = max(0, c.Linger)
+	if c.Concurrency <= 0 {
+		c.Concurrency = 64
+	}
+	if c.RetryFor <= 0 {
+		c.RetryFor = 24 * time.Hour
+	}
+	if c.Grace <= 0 {
+		c.Grace = 30 * time.Second
+	}
+	if c.Hook == nil {
+		c.Hook = func(Event) {}
+	}
+	return c
+}

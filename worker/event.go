@@ -1,0 +1,44 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// EventKind says what an [Event] tells.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventCall     EventKind = "call"     // one call to the API came back
+	EventSettled  EventKind = "settled"  // jobs were acked; Letters are durable
+	EventDeferred EventKind = "deferred" // jobs will come back later
+	EventSplit    EventKind = "split"    // a large job was replaced by its parts
+	EventReleased EventKind = "released" // jobs were given back unstarted
+	EventGate     EventKind = "gate"     // a project's gate closed for Wait, or, Wait 0, works again
+	EventTrouble  EventKind = "trouble"  // settling, deferring or splitting failed and is repeated
+)
+
+// Event is one thing that happened, for logs, metrics and a live view.
+type Event struct {
+	Kind EventKind
+	// ProjectID and Priority are empty where several are concerned.
+	ProjectID string
+	Priority  queue.Priority
+
+	Jobs       int // jobs concerned; for a call, those with a recipient in it
+	Recipients int // for a call, those in it; for a settlement, all of its jobs'
+	Delivered  int // recipients that the call delivered to
+	// Letters are what a settlement buried. They hold message text and recipients: not for logs.
+	Letters []queue.DeadLetter
+	// Unknown counts ids that the API named as failed although the call had not asked for them.
+	Unknown int
+
+	Status   int           // HTTP status of the call; 0 without an answer
+	Duration time.Duration // of the call, or of the settlement
+	Wait     time.Duration // until the next attempt
+	// Ambiguous says that the call failed and may have been delivered all the same.
+	Ambiguous bool
+	Err       error
+}

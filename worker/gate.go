@@ -1,0 +1,67 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+)
+
+// How long gates close. The first failures are likely a blip, so the first wait is short; a minute
+// at most keeps what an outage costs after its end small. A wrong credential or address is put
+// right by people, who are not helped by hundreds of calls.
+const (
+	gateFirst  = 500 * time.Millisecond
+	gateMax    = time.Minute
+	gateHuman  = 15 * time.Second // at least, for a wrong credential or address
+	gateLimits = time.Second      // at least, for a 429 that names no time
+)
+
+// gate is a project's permission to call. The zero value is open.
+type gate struct {
+	until  time.Time // closed before
+	closed time.Time // when it was last closed
+	// err is why it closed; nil after a success. While it is not nil, one call at a time goes:
+	// a probe.
+	err     *chatapi.Error
+	backoff *backoff.ExponentialBackOff
+}
+
+// fail closes the gate after a call that began at some time, and tells for how long. The many
+// calls that were under way together when the API went down count as one failure.
+func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
+	if g.err != nil && began.Before(g.closed) {
+		g.until = later(g.until, now.Add(err.RetryAfter))
+		return g.until.Sub(now)
+	}
+	if g.backoff == nil {
+		g.backoff = backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(2),
+			backoff.WithMaxInterval(gateMax), backoff.WithMaxElapsedTime(0))
+	}
+	wait := g.backoff.NextBackOff()
+	switch err.Kind {
+	case chatapi.Credential, chatapi.Misconfigured:
+		wait = max(wait, gateHuman)
+	case chatapi.Limited:
+		wait = max(wait, gateLimits)
+	}
+	wait = max(wait, err.RetryAfter)
+	g.err, g.closed, g.until = err, now, now.Add(wait)
+	return wait
+}
+
+// succeed opens the gate.
+func (g *gate) succeed() {
+	if g.err != nil {
+		*g = gate{}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

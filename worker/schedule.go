@@ -1,0 +1,403 @@
+package worker
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// deferAfter is how long a job may wait here for its project's gate. Jobs that would wait longer
+// go back to the queue until then, so that they do not fill the window that others need.
+const deferAfter = 5 * time.Second
+
+// A level with something to do is passed over this often at most before it gets a turn in spite
+// of more pressing ones: a normal call at least every 8th, a bulk call at least every 16th.
+var patience = [...]int{0, 8, 16}
+
+// schedule decides which batch may be called next. It is a plain value: no clock, no goroutine, no
+// lock. What it holds is in exactly one place:
+//
+//	flow.queue                batches of one project and priority, in the order of their calls;
+//	                          those that jobs may still join are in open, too, by their key
+//	finished, deferred, large tasks that need no call: to be settled, deferred or split
+//
+// A flow is in the ring of its priority when it may have a call now, in the heap when it must wait
+// for a time, and in neither when it is empty or waits for its project's probe to come back.
+type schedule struct {
+	cfg      Config
+	projects map[string]*project
+	open     map[key]*batch
+	rings    [3][]*flow
+	passed   [3]int // how often the level was passed over
+	waiting  flowHeap
+
+	finished []*task // every recipient has an outcome, or the lease lapsed
+	deferred []*task // to come back at task.back
+	large    []*task // more recipients than a call may have
+}
+
+// project is what all priorities of a project share.
+type project struct {
+	gate     gate
+	underway int // calls
+	flows    [3]*flow
+}
+
+// place says where a flow is.
+type place int
+
+const (
+	nowhere place = iota // empty, or waiting for a probe
+	inRing
+	inHeap
+)
+
+// flow is the batches of one project and priority.
+type flow struct {
+	project *project
+	level   int
+	queue   []*batch
+	deficit int // recipients that may still be called for in this turn
+	place   place
+	wake    time.Time
+	index   int // in the heap
+}
+
+func newSchedule(cfg Config) *schedule {
+	return &schedule{cfg: cfg, projects: map[string]*project{}, open: map[key]*batch{}}
+}
+
+// level is a priority's place in rings and flows.
+func level(p queue.Priority) int {
+	switch p {
+	case queue.Urgent:
+		return 0
+	case queue.Bulk:
+		return 2
+	}
+	return 1
+}
+
+// add takes in a leased job.
+func (s *schedule) add(now time.Time, l *queue.Lease) {
+	t := newTask(l)
+	p := s.projects[l.Job.ProjectID]
+	switch {
+	case l.Invalid != nil:
+		t.open, t.failures = 0, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
+		s.finished = append(s.finished, t)
+		return
+	case !l.Job.ExpiresAt.IsZero() && !now.Before(l.Job.ExpiresAt):
+		t.failAll(queue.Expired, t.expiry(), 0)
+		s.finished = append(s.finished, t)
+		return
+	case l.Job.DeliverAt.After(now):
+		t.back = l.Job.DeliverAt
+		s.deferred = append(s.deferred, t)
+		return
+	case len(l.Job.WovenIDs) > s.cfg.MaxRecipients:
+		s.large = append(s.large, t)
+		return
+	case p != nil && p.gate.until.Sub(now) > deferAfter && p.holds():
+		s.wait(now, t, p)
+		return
+	}
+	if p == nil {
+		p = &project{}
+		s.projects[l.Job.ProjectID] = p
+	}
+	s.join(now, p, t)
+}
+
+// join puts the task into a batch.
+func (s *schedule) join(now time.Time, p *project, t *task) {
+	l := t.lease
+	f := p.flow(level(l.Priority))
+	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
+	b := s.open[k]
+	if b != nil && !b.fits(t, s.cfg.MaxRecipients) {
+		s.seal(b)
+		b = nil
+	}
+	if b == nil {
+		b = newBatch(k, now.Add(s.cfg.Linger))
+		s.open[k] = b
+		f.queue = append(f.queue, b)
+	}
+	b.add(t)
+	if b.size >= s.cfg.MaxRecipients {
+		s.seal(b)
+	}
+	if f.place == nowhere || b == f.queue[0] {
+		s.place(now, f)
+	}
+}
+
+func (p *project) flow(lvl int) *flow {
+	if p.flows[lvl] == nil {
+		p.flows[lvl] = &flow{project: p, level: lvl}
+	}
+	return p.flows[lvl]
+}
+
+// seal ends the time in which jobs may join.
+func (s *schedule) seal(b *batch) {
+	if !b.closed {
+		delete(s.open, b.key)
+		b.close()
+	}
+}
+
+// wait defers a task until its project's gate opens, or gives it up if its time is over.
+func (s *schedule) wait(now time.Time, t *task, p *project) {
+	end := t.lease.PublishedAt.Add(s.cfg.RetryFor)
+	if p.gate.err != nil && !now.Before(end) {
+		t.failAll(queue.Exhausted, shorten(p.gate.err.Error()), p.gate.err.Status)
+		s.finished = append(s.finished, t)
+		return
+	}
+	t.back = p.gate.until
+	if end.After(now) && end.Before(t.back) {
+		t.back = end
+	}
+	if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(t.back) {
+		t.back = e
+	}
+	s.deferred = append(s.deferred, t)
+}
+
+// failAll gives every recipient without an outcome this one.
+func (t *task) failAll(reason queue.Reason, detail string, status int) {
+	t.failures = append(t.failures, failure{reason, t.remaining(), detail, status})
+	t.open = 0
+}
+
+// next grants a call: it takes the batch whose turn it is out of the schedule. Nil means that
+// nothing may be called now; wakeAt then tells when that may change by itself.
+func (s *schedule) next(now time.Time) *batch {
+	for len(s.waiting) > 0 && !s.waiting[0].wake.After(now) {
+		f := heap.Pop(&s.waiting).(*flow)
+		f.place = nowhere
+		s.place(now, f)
+	}
+	for {
+		lvl := s.turn()
+		if lvl < 0 {
+			return nil
+		}
+		if b := s.grant(now, lvl); b != nil {
+			s.count(lvl)
+			return b
+		}
+	}
+}
+
+// turn picks the level: the most pressing one with something to do, unless another has been passed
+// over for too long.
+func (s *schedule) turn() int {
+	choice := -1
+	for lvl := range s.rings {
+		if len(s.rings[lvl]) == 0 {
+			continue
+		}
+		if choice < 0 || s.passed[lvl] >= patience[lvl] {
+			choice = lvl
+		}
+	}
+	return choice
+}
+
+func (s *schedule) count(granted int) {
+	s.passed[granted] = 0
+	for lvl := granted + 1; lvl < len(s.rings); lvl++ {
+		if len(s.rings[lvl]) > 0 {
+			s.passed[lvl]++
+		}
+	}
+}
+
+// grant takes the next batch of a level by deficit round robin: each flow in its turn may call for
+// an eighth of a full call's recipients, and saves that up while its next call is larger. It
+// returns nil when no flow in the ring may call after all.
+func (s *schedule) grant(now time.Time, lvl int) *batch {
+	quantum := max(1, s.cfg.MaxRecipients/8)
+	for len(s.rings[lvl]) > 0 {
+		f := s.rings[lvl][0]
+		if !f.due(now).Equal(now) || !f.project.allows() {
+			s.rings[lvl][0] = nil
+			s.rings[lvl] = s.rings[lvl][1:]
+			f.place, f.deficit = nowhere, 0
+			s.place(now, f)
+			continue
+		}
+		b := f.queue[0]
+		if f.deficit < b.cost() {
+			f.deficit += quantum
+			s.rings[lvl] = append(s.rings[lvl][1:], f)
+			continue
+		}
+		f.queue[0] = nil
+		f.queue = f.queue[1:]
+		s.seal(b)
+		done, callable := b.prepare(now)
+		s.finished = append(s.finished, done...)
+		if !callable {
+			continue
+		}
+		f.deficit -= b.cost()
+		f.project.underway++
+		return b
+	}
+	return nil
+}
+
+// due tells when the flow's next batch may be called: now, a later time, or, with nothing to
+// call, never, which is the zero time.
+func (f *flow) due(now time.Time) time.Time {
+	if len(f.queue) == 0 {
+		return time.Time{}
+	}
+	at := later(now, f.project.gate.until)
+	if b := f.queue[0]; !b.closed {
+		at = later(at, b.linger)
+	}
+	return at
+}
+
+// allows tells whether another call may go beside those under way: after a failure, one at a time.
+func (p *project) allows() bool { return p.gate.err == nil || p.underway == 0 }
+
+// holds tells whether the project has anything to probe its gate with.
+func (p *project) holds() bool {
+	for _, f := range p.flows {
+		if f != nil && len(f.queue) > 0 {
+			return true
+		}
+	}
+	return p.underway > 0
+}
+
+// place puts a flow where it belongs after something about it changed. A flow in a ring stays
+// there until its turn comes, and is looked at then.
+func (s *schedule) place(now time.Time, f *flow) {
+	if f.place == inRing {
+		return
+	}
+	if f.place == inHeap {
+		heap.Remove(&s.waiting, f.index)
+		f.place = nowhere
+	}
+	switch due := f.due(now); {
+	case due.IsZero() || !f.project.allows():
+	case due.After(now):
+		f.place, f.wake = inHeap, due
+		heap.Push(&s.waiting, f)
+	default:
+		f.place = inRing
+		s.rings[f.level] = append(s.rings[f.level], f)
+	}
+}
+
+// done takes a batch back after its call, which began at some time, and adjusts the project's
+// gate. It tells for how long the gate closed now, and whether it opened again.
+func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.Duration, opened bool) {
+	p := s.projects[b.key.project]
+	p.underway--
+	if len(b.parts) > 0 {
+		f := p.flow(level(b.key.priority))
+		f.queue = slices.Insert(f.queue, 0, b)
+	}
+	if res.err == nil || res.err.Kind == chatapi.Refused {
+		opened = p.gate.err != nil
+		p.gate.succeed()
+	} else {
+		wait = p.gate.fail(now, began, res.err)
+		if wait > deferAfter {
+			s.evict(now, p)
+		}
+	}
+	for _, f := range p.flows {
+		if f != nil {
+			s.place(now, f)
+		}
+	}
+	if p.gate.err == nil && !p.holds() {
+		delete(s.projects, b.key.project)
+	}
+	return wait, opened
+}
+
+// evict defers what waits behind a gate that closed for long, all but one batch, with which the
+// gate is probed when it opens.
+func (s *schedule) evict(now time.Time, p *project) {
+	kept := false
+	for _, f := range p.flows {
+		if f == nil || len(f.queue) == 0 {
+			continue
+		}
+		queue := f.queue
+		f.queue = nil
+		if !kept {
+			kept = true
+			s.seal(queue[0])
+			f.queue = []*batch{queue[0]}
+			queue = queue[1:]
+		}
+		for _, b := range queue {
+			s.seal(b)
+			for _, t := range b.tasks() {
+				s.wait(now, t, p)
+			}
+		}
+	}
+}
+
+// drain empties the schedule when the worker stops, and returns the tasks that were in batches.
+func (s *schedule) drain() (tasks []*task) {
+	for _, p := range s.projects {
+		for _, f := range p.flows {
+			if f == nil {
+				continue
+			}
+			for _, b := range f.queue {
+				s.seal(b)
+				tasks = append(tasks, b.tasks()...)
+			}
+			f.queue = nil
+		}
+	}
+	return tasks
+}
+
+// wakeAt tells when next may have something although nothing else happens; zero: never.
+func (s *schedule) wakeAt() time.Time {
+	if len(s.waiting) == 0 {
+		return time.Time{}
+	}
+	return s.waiting[0].wake
+}
+
+// flowHeap orders waiting flows by their time.
+type flowHeap []*flow
+
+func (h flowHeap) Len() int           { return len(h) }
+func (h flowHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
+func (h flowHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *flowHeap) Push(x any) {
+	f := x.(*flow)
+	f.index = len(*h)
+	*h = append(*h, f)
+}
+func (h *flowHeap) Pop() any {
+	old := *h
+	f := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return f
+}

@@ -1,0 +1,341 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// Worker carries jobs from a Source to a Sender. Make one with [New], and run it once.
+type Worker struct {
+	cfg       Config
+	source    Source
+	sender    Sender
+	graveyard Graveyard
+
+	// Owned by Run.
+	schedule *schedule
+	calls    int       // under way
+	chores   int       // under way, at most one of each kind
+	busy     [3]bool   // which kinds of chore are under way
+	again    time.Time // when chores that failed may be tried again
+	stopping bool      // nothing new is begun
+	deadline time.Time // when a stopping worker gives up what it could not record
+
+	results chan outcome
+}
+
+// outcome is what a goroutine that Run started hands back.
+type outcome struct {
+	// Of a call: the batch, when its call began, and what it came to. The tasks in unsettled are
+	// finished, and could not be settled.
+	batch     *batch
+	began     time.Time
+	result    result
+	unsettled []*task
+	// Of a chore: its kind, and what of it is still to be done.
+	chore chore
+	left  []*task
+}
+
+// chore is work that needs no call. One of each kind is done at a time, with all that has come
+// together meanwhile.
+type chore int
+
+const (
+	choreSettle chore = iota
+	choreDefer
+	choreSplit
+)
+
+// choreSize bounds how many tasks a chore takes on.
+const choreSize = 2000
+
+// New makes a worker.
+func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker {
+	cfg = cfg.withDefaults()
+	return &Worker{
+		cfg: cfg, source: source, sender: sender, graveyard: graveyard,
+		schedule: newSchedule(cfg),
+		results:  make(chan outcome, cfg.Concurrency+3),
+	}
+}
+
+// ErrUnsettled is matched when a worker stopped before everything that it knew was recorded. The
+// jobs are not lost: they will be delivered again, and some recipients told again.
+var ErrUnsettled = errors.New("stopped with unsettled jobs")
+
+// Run works until ctx ends. It then starts nothing new, gives back what was not started, waits up
+// to Config.Grace for the calls under way, and records their outcomes; nil means that nothing will
+// be repeated.
+func (w *Worker) Run(ctx context.Context) error {
+	// Calls outlive ctx by the grace, and what they came to is recorded even after that.
+	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
+	defer endCalls()
+
+	intake := make(chan []*queue.Lease)
+	go w.takeIn(ctx, intake)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	stop := ctx.Done()
+	for {
+		now := time.Now()
+		if !w.stopping {
+			w.begin(calls, now)
+		}
+		w.doChores(calls, now)
+		if w.stopping && intake == nil && w.calls == 0 && w.chores == 0 && (w.left() == 0 || now.After(w.deadline)) {
+			return w.leave()
+		}
+		timer.Reset(w.untilNext(now))
+		select {
+		case leases, more := <-intake:
+			if !more {
+				intake = nil
+			}
+			w.take(leases)
+		case o := <-w.results:
+			w.handBack(time.Now(), o)
+		case <-timer.C:
+		case <-stop:
+			stop = nil
+			w.stopping, w.deadline = true, time.Now().Add(w.cfg.Grace)
+			defer time.AfterFunc(w.cfg.Grace, endCalls).Stop()
+			w.giveBack(time.Now())
+		}
+	}
+}
+
+// takeIn hands leases to Run until ctx ends, and none is lost to a race with that end.
+func (w *Worker) takeIn(ctx context.Context, intake chan<- []*queue.Lease) {
+	defer close(intake)
+	for {
+		leases, err := w.source.Next(ctx)
+		if len(leases) > 0 {
+			intake <- leases
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (w *Worker) take(leases []*queue.Lease) {
+	if w.stopping {
+		w.release(leases)
+		return
+	}
+	now := time.Now()
+	for _, l := range leases {
+		w.schedule.add(now, l)
+	}
+}
+
+// begin starts the calls that may go now.
+func (w *Worker) begin(ctx context.Context, now time.Time) {
+	for w.calls < w.cfg.Concurrency {
+		b := w.schedule.next(now)
+		if b == nil {
+			return
+		}
+		w.calls++
+		go func() { w.results <- w.carry(ctx, b) }()
+	}
+}
+
+// carry makes a batch's next call and settles the jobs that it finished.
+func (w *Worker) carry(ctx context.Context, b *batch) outcome {
+	began := time.Now()
+	n := b.notification()
+	report, err := w.send(ctx, n)
+	ended := time.Now()
+	res := b.record(ended, w.cfg.RetryFor, report, err)
+	e := Event{
+		Kind: EventCall, ProjectID: b.key.project, Priority: b.key.priority, Jobs: res.jobs, Recipients: len(n.WovenIDs),
+		Delivered: res.delivered, Unknown: res.unknown, Status: res.status, Duration: ended.Sub(began),
+	}
+	if res.err != nil {
+		e.Err, e.Ambiguous = res.err, res.err.MayBeDelivered
+	}
+	w.cfg.Hook(e)
+	o := outcome{batch: b, began: began, result: res}
+	if len(res.finished) > 0 && w.settle(ctx, b.key.project, res.finished) != nil {
+		o.unsettled = res.finished
+	}
+	return o
+}
+
+// send makes the call. A panic in there is that call's failure, not the worker's end.
+func (w *Worker) send(ctx context.Context, n chatapi.Notification) (report chatapi.Report, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic while calling: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return w.sender.Send(ctx, n)
+}
+
+// settleTimeout bounds one attempt to record outcomes. It counts even when the worker is stopping
+// and its calls have been cut off.
+const settleTimeout = 10 * time.Second
+
+func (w *Worker) settle(ctx context.Context, project string, tasks []*task) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	began := time.Now()
+	letters, err := settle(ctx, w.graveyard, began, tasks)
+	e := Event{Kind: EventSettled, ProjectID: project, Jobs: len(tasks), Letters: letters, Duration: time.Since(began)}
+	for _, t := range tasks {
+		e.Recipients += len(t.lease.Job.WovenIDs)
+	}
+	if err != nil {
+		e.Kind, e.Err = EventTrouble, fmt.Errorf("settle %d jobs: %w", len(tasks), err)
+	}
+	w.cfg.Hook(e)
+	return err
+}
+
+// handBack takes in what a goroutine is done with.
+func (w *Worker) handBack(now time.Time, o outcome) {
+	if o.batch == nil {
+		w.chores--
+		w.busy[o.chore] = false
+		if len(o.left) > 0 {
+			w.again = now.Add(time.Second)
+			list := w.chore(o.chore)
+			*list = append(o.left, *list...)
+		}
+		return
+	}
+	w.calls--
+	w.schedule.finished = append(w.schedule.finished, o.unsettled...)
+	wait, opened := w.schedule.done(now, o.began, o.batch, o.result)
+	if wait > 0 || opened {
+		e := Event{Kind: EventGate, ProjectID: o.batch.key.project, Wait: wait, Status: o.result.status}
+		if wait > 0 {
+			e.Err = o.result.err
+		}
+		w.cfg.Hook(e)
+	}
+	if w.stopping {
+		w.giveBack(now)
+	}
+}
+
+func (w *Worker) chore(kind chore) *[]*task {
+	switch kind {
+	case choreSettle:
+		return &w.schedule.finished
+	case choreDefer:
+		return &w.schedule.deferred
+	default:
+		return &w.schedule.large
+	}
+}
+
+// doChores starts the chores that are waiting. After one that failed there is a second's pause.
+func (w *Worker) doChores(ctx context.Context, now time.Time) {
+	if now.Before(w.again) {
+		return
+	}
+	for kind := choreSettle; kind <= choreSplit; kind++ {
+		list := w.chore(kind)
+		if len(*list) == 0 || w.busy[kind] {
+			continue
+		}
+		n := min(len(*list), choreSize)
+		tasks := (*list)[:n:n]
+		*list = (*list)[n:]
+		w.busy[kind] = true
+		w.chores++
+		go func() { w.results <- outcome{chore: kind, left: w.do(ctx, kind, tasks)} }()
+	}
+}
+
+// do does a chore and returns what is left of it.
+func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*task) {
+	if kind == choreSettle {
+		if w.settle(ctx, "", tasks) != nil {
+			return tasks
+		}
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	if kind == choreDefer {
+		began := time.Now()
+		letters, err := settle(ctx, w.graveyard, began, tasks)
+		if err != nil {
+			w.cfg.Hook(Event{Kind: EventTrouble, Jobs: len(tasks), Err: fmt.Errorf("defer %d jobs: %w", len(tasks), err)})
+			return tasks
+		}
+		w.cfg.Hook(Event{Kind: EventDeferred, Jobs: len(tasks), Letters: letters, Duration: time.Since(began)})
+		return nil
+	}
+	for i, t := range tasks {
+		if err := t.lease.Split(ctx, w.cfg.MaxRecipients); err != nil {
+			w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Err: err})
+			return tasks[i:]
+		}
+		w.cfg.Hook(Event{Kind: EventSplit, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Recipients: len(t.lease.Job.WovenIDs)})
+	}
+	return nil
+}
+
+// giveBack empties the schedule while the worker stops. Of a job of which something is known only
+// the rest comes back; the others are released.
+func (w *Worker) giveBack(now time.Time) {
+	var leases []*queue.Lease
+	for _, t := range w.schedule.drain() {
+		if t.touched() {
+			t.back = now
+			w.schedule.deferred = append(w.schedule.deferred, t)
+			continue
+		}
+		leases = append(leases, t.lease)
+	}
+	for _, t := range w.schedule.large {
+		leases = append(leases, t.lease)
+	}
+	w.schedule.large = nil
+	w.release(leases)
+}
+
+func (w *Worker) release(leases []*queue.Lease) {
+	for _, l := range leases {
+		l.Release()
+	}
+	if len(leases) > 0 {
+		w.cfg.Hook(Event{Kind: EventReleased, Jobs: len(leases)})
+	}
+}
+
+// left counts the tasks that are known and not recorded.
+func (w *Worker) left() int {
+	return len(w.schedule.finished) + len(w.schedule.deferred) + len(w.schedule.large)
+}
+
+// leave tells what could not be recorded.
+func (w *Worker) leave() error {
+	if n := w.left(); n > 0 {
+		return fmt.Errorf("%w: %d; they will be delivered again", ErrUnsettled, n)
+	}
+	return nil
+}
+
+// untilNext is how long Run may sleep.
+func (w *Worker) untilNext(now time.Time) time.Duration {
+	wait := time.Hour
+	if at := w.schedule.wakeAt(); !at.IsZero() && w.calls < w.cfg.Concurrency && !w.stopping {
+		wait = min(wait, at.Sub(now))
+	}
+	if w.again.After(now) {
+		wait = min(wait, w.again.Sub(now))
+	}
+	return max(0, wait)
+}
