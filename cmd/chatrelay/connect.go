@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// natsFlags say which NATS to use.
+type natsFlags struct{ url, creds string }
+
+func (f *natsFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.url, "nats-url", queue.DefaultURL, "address of NATS, or several separated by commas")
+	flags.StringVar(&f.creds, "nats-creds", "", "NATS credentials file")
+}
+
+func (f *natsFlags) config(name string) queue.Config {
+	return queue.Config{URL: f.url, Creds: f.creds, Name: "chatrelay " + name}
+}
+
+// connect reaches NATS for a command that a person waits for: at once or not at all.
+func (f *natsFlags) connect(ctx context.Context, name string) (*queue.Queue, error) {
+	return queue.Connect(ctx, f.config(name))
+}
+
+// quick bounds a question that is answered in milliseconds.
+const quick = 20 * time.Second

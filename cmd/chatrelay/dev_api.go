@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+)
+
+func (a *app) devAPICommand() *cobra.Command {
+	var listen, httpAddr, tlsDir, tlsHost, secretFile string
+	var latency time.Duration
+	cmd := &cobra.Command{
+		Use:   "api",
+		Short: "Run the scripted Chat API alone, with https, for containers",
+		Long: `Runs the scripted Chat API and token server alone, with https and a certificate authority of its
+own, whose certificate it writes to ca.pem in --tls-dir: clients trust it by SSL_CERT_FILE. It
+prints one line per call; GET /_/counts and /_/repeated tell who was told.`,
+		Example: `  chatrelay dev api --listen :8443 --tls-dir ./certs --tls-host chatapi`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg := chatapitest.Config{Latency: latency, OnCall: a.printCall()}
+			if secretFile != "" {
+				f := workerFlags{secretFile: secretFile}
+				var err error
+				if cfg.ClientSecret, err = f.secret(); err != nil {
+					return err
+				}
+			}
+			cert, err := issueCertificate(tlsDir, tlsHost)
+			if err != nil {
+				return fmt.Errorf("--tls-dir: %w", err)
+			}
+			l, err := net.Listen("tcp", listen)
+			if err != nil {
+				return usagef("--listen: %w", err)
+			}
+			api := chatapitest.New(cfg)
+			records := recordsOf(api)
+			mux := http.NewServeMux()
+			mux.Handle("/_/", http.StripPrefix("/_", records))
+			mux.Handle("/", api)
+			_, stop, err := serveHTTP(httpAddr, records)
+			if err != nil {
+				return usageError{err}
+			}
+			defer stop()
+			s := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, ReadHeaderTimeout: 5 * time.Second}
+			context.AfterFunc(cmd.Context(), func() { _ = s.Close() })
+			fmt.Fprintf(a.stdout, "scripted Chat API on https://%s%s\n", net.JoinHostPort(tlsHost, strings.TrimLeft(listen[strings.LastIndex(listen, ":"):], ":")), chatapitest.ChatPath)
+			if err := s.ServeTLS(l, "", ""); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&listen, "listen", "127.0.0.1:8443", "where to serve https")
+	flags.StringVar(&httpAddr, "http-addr", "127.0.0.1:8080", "where to serve /healthz, /counts and /repeated without TLS")
+	flags.StringVar(&tlsDir, "tls-dir", "", "directory for ca.pem; without it the certificate cannot be trusted")
+	flags.StringVar(&tlsHost, "tls-host", "localhost", "name that clients call it by")
+	flags.StringVar(&secretFile, "client-secret-file", "", "file with the client secret to accept; without it: "+chatapitest.DefaultClientSecret)
+	flags.DurationVar(&latency, "latency", 0, "time between telling and answering")
+	return cmd
+}
+
+// printCall prints a line for each call.
+func (a *app) printCall() func(chatapitest.Call) {
+	var mu sync.Mutex
+	return func(c chatapitest.Call) {
+		mu.Lock()
+		defer mu.Unlock()
+		told := 0
+		if c.Delivered {
+			told = len(c.Recipients) - c.Rejected
+		}
+		fmt.Fprintf(a.stdout, "%s project %s: answered %d to %s, %d told, %d rejected\n",
+			c.Time.UTC().Format(time.RFC3339), plain(c.ProjectID), c.Status, counted(len(c.Recipients), "recipient"), told, c.Rejected)
+	}
+}
+
+// recordsOf serves what a scripted Chat API remembers.
+func recordsOf(api *chatapitest.Server) http.Handler {
+	answer := func(w http.ResponseWriter, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v) // whoever asked has gone
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
+		c := api.Counts()
+		answer(w, map[string]any{"calls": c.Calls, "by_status": c.ByStatus, "delivered": c.Delivered, "rejected": c.Rejected,
+			"duplicate_in_call": c.DuplicateInCall, "max_in_flight": c.MaxInFlight, "tokens_issued": c.TokensIssued, "repeated": len(api.Repeated())})
+	})
+	mux.HandleFunc("GET /repeated", func(w http.ResponseWriter, _ *http.Request) {
+		repeated := []string{}
+		for _, d := range api.Repeated() {
+			repeated = append(repeated, d.ProjectID+" "+d.WovenID)
+		}
+		answer(w, repeated)
+	})
+	return mux
+}
+
+// issueCertificate makes a certificate authority and a certificate of it for host and loopback,
+// valid for a year, and writes the authority's to ca.pem in dir.
+func issueCertificate(dir, host string) (tls.Certificate, error) {
+	now := time.Now()
+	template := func(serial int64, name string) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
+			KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
+		}
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	ca := template(now.UnixNano(), "Chatrelay scripted Chat API")
+	ca.IsCA, ca.KeyUsage = true, x509.KeyUsageCertSign
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	leaf := template(now.UnixNano()+1, host)
+	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	leaf.DNSNames = []string{host, "localhost"}
+	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	if dir != "" {
+		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
+		if err := os.WriteFile(filepath.Join(dir, "ca.pem"), text, 0o644); err != nil {
+			return tls.Certificate{}, err
+		}
+	}
+	return tls.Certificate{Certificate: [][]byte{leafDER, caDER}, PrivateKey: key}, nil
+}

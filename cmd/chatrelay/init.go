@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var nats natsFlags
+	var cfg queue.InitConfig
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Create the streams, or check those that exist",
+		Long: `Creates the streams NOTIFY_URGENT, NOTIFY_NORMAL, NOTIFY_BULK, NOTIFY_LATER and NOTIFY_DEAD with
+their consumers. What exists is checked; limits are raised to what is asked for, never lowered, and
+whatever would have to change in a way that could lose data is reported and left alone. It may be
+run at any time.`,
+		Example: `  chatrelay init
+  chatrelay init --replicas 3 --max-bytes 8589934592
+  chatrelay init --max-queued 100000      # at most that many queued jobs per project and priority`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Replicas < 1 || cfg.Replicas > 5 {
+				return usagef("--replicas %d: must be 1 to 5", cfg.Replicas)
+			}
+			q, err := nats.connect(cmd.Context(), "init")
+			if err != nil {
+				return err
+			}
+			defer q.Close()
+			changes, err := q.Init(cmd.Context(), cfg)
+			if a.output == "json" {
+				if err := printJSON(a.stdout, map[string]any{"streams": changes}); err != nil {
+					return err
+				}
+			} else {
+				for _, c := range changes {
+					fmt.Fprintf(a.stdout, "%-14s %s\n", c.Stream, c.Did)
+				}
+			}
+			return err
+		},
+	}
+	nats.register(cmd.Flags())
+	cmd.Flags().IntVar(&cfg.Replicas, "replicas", 1, "copies of every stream (3 in production, on three servers)")
+	cmd.Flags().Int64Var(&cfg.MaxBytes, "max-bytes", 1<<30, "size of each job stream and of the dead letters, in bytes; -1: no bound")
+	cmd.Flags().Int64Var(&cfg.MaxQueued, "max-queued", 0, "queued jobs of one project in one priority; 0: no bound")
+	return cmd
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/worker"
+)
+
+// newLogger logs to stderr: for people on a terminal, JSON elsewhere.
+func (a *app) newLogger(format, level string) (zerolog.Logger, error) {
+	lvl, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		return zerolog.Nop(), usagef("--log-level %q is not one of debug, info, warn, error", level)
+	}
+	out := a.stderr
+	switch {
+	case format == "console", format == "auto" && isTerminal(a.stderr):
+		out = zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !isTerminal(a.stderr)}
+	case format != "json" && format != "auto":
+		return zerolog.Nop(), usagef("--log-format %q is not one of auto, console, json", format)
+	}
+	return zerolog.New(zerolog.SyncWriter(out)).Level(lvl).With().Timestamp().Logger(), nil
+}
+
+// logEvent writes one line for what happened. No message text ever, and recipient ids, which the
+// server's own words may contain, only at debug level.
+func logEvent(log zerolog.Logger, e worker.Event) {
+	var line *zerolog.Event
+	switch {
+	case e.Kind == worker.EventTrouble:
+		line = log.Error()
+	case e.Err != nil:
+		line = log.Warn()
+	case e.Kind == worker.EventCall:
+		line = log.Debug()
+	default:
+		line = log.Info()
+	}
+	if e.ProjectID != "" {
+		line = line.Str("project", e.ProjectID)
+	}
+	if e.Priority != "" {
+		line = line.Str("priority", string(e.Priority))
+	}
+	line = line.Int("jobs", e.Jobs)
+	if e.Recipients > 0 {
+		line = line.Int("recipients", e.Recipients)
+	}
+	if e.Kind == worker.EventCall {
+		line = line.Int("delivered", e.Delivered).Int("status", e.Status)
+	}
+	if e.Unknown > 0 {
+		line = line.Int("unknown_ids", e.Unknown)
+	}
+	if len(e.Letters) > 0 {
+		reasons := zerolog.Dict()
+		counts := map[string]int{}
+		for _, l := range e.Letters {
+			counts[string(l.Reason)] += max(1, len(l.WovenIDs))
+		}
+		for reason, n := range counts {
+			reasons.Int(reason, n)
+		}
+		line = line.Dict("dead", reasons)
+	}
+	if e.Duration > 0 {
+		line = line.Dur("ms", e.Duration)
+	}
+	if e.Wait > 0 {
+		line = line.Dur("wait_ms", e.Wait)
+	}
+	if e.Err != nil {
+		line = line.Str("error", brief(e.Err, log.GetLevel() <= zerolog.DebugLevel))
+	}
+	line.Msg(string(e.Kind))
+}
+
+// brief leaves out of an API error what the server said: it may name recipients.
+func brief(err error, all bool) string {
+	api, ok := errors.AsType[*chatapi.Error](err)
+	if all || !ok || api.Detail == "" {
+		return err.Error()
+	}
+	text := fmt.Sprintf("%s: %s", api.Op, api.Kind)
+	if api.Status != 0 {
+		text += fmt.Sprintf(", status %d", api.Status)
+	}
+	if api.MayBeDelivered {
+		text += ", may have been delivered"
+	}
+	return text
+}

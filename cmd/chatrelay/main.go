@@ -1,0 +1,143 @@
+// Command chatrelay delivers notification jobs from NATS JetStream to the Woven City's Chat API.
+//
+// It parses flags and the environment, fills each package's Config, and prints; what is done is
+// done by the packages queue, chatapi and worker.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // what was asked for was not done, or not wholly
+	exitUsage  = 2 // wrong usage or configuration
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// app is one invocation: its streams, and what every command shares.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	output         string // text or json
+	began          bool   // the command line was understood and the command itself ran
+}
+
+// usageError is wrong usage or configuration that only the command itself can notice.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errReported is a failure that the command has told already.
+var errReported = errors.New("reported")
+
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// The first signal asks every command to come to an orderly end; the second ends it at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if !errors.Is(err, errReported) {
+		fmt.Fprintln(stderr, "chatrelay:", err)
+	}
+	if _, usage := errors.AsType[usageError](err); usage || !a.began {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "chatrelay",
+		Short: "Deliver notification jobs from NATS JetStream to the Woven City's Chat API",
+		Long: `Chatrelay delivers notification jobs from NATS JetStream to the Woven City's Chat API.
+
+Producers publish jobs; workers batch their recipients per project, call the Chat API, retry, and
+keep every recipient whom they could not tell as a dead letter with its reason. Operators inspect
+the dead letters and replay them.
+
+Every flag can be given in the environment as well: --nats-url as CHATRELAY_NATS_URL, and so on.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
+		Example: `  chatrelay dev                      # try everything on this machine, nothing else needed
+  chatrelay init                     # create the streams
+  chatrelay worker                   # run a worker
+  chatrelay status`,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fromEnvironment(cmd.Flags()); err != nil {
+				return err
+			}
+			if a.output != "text" && a.output != "json" {
+				return fmt.Errorf("--output %q is neither text nor json", a.output)
+			}
+			a.began = true
+			return nil
+		},
+	}
+	root.PersistentFlags().StringVarP(&a.output, "output", "o", "text", "how to print: text or json")
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	root.AddCommand(
+		a.initCommand(), a.workerCommand(), a.publishCommand(), a.deadCommand(), a.statusCommand(),
+		a.devCommand(), a.healthCommand(),
+	)
+	root.SetHelpCommandGroupID("")
+	return root
+}
+
+// fromEnvironment fills flags that were not given from CHATRELAY_<FLAG>. An empty variable counts
+// as absent, as compose files pass absent ones on.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "CHATRELAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value := os.Getenv(name)
+		if f.Changed || value == "" || f.Name == "help" || f.Name == "version" || f.Name == "yes" {
+			return
+		}
+		if err := flags.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("%s=%q: %w", name, value, err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}
+
+// isTerminal tells whether a stream is one that a person looks at or types into.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// publishFlags are what publish is asked to do.
+type publishFlags struct {
+	nats                natsFlags
+	priority            string
+	job                 queue.Job
+	deliverAt, expireAt string
+	maxRecipients       int
+	retryFor            time.Duration
+}
+
+func (a *app) publishCommand() *cobra.Command {
+	var f publishFlags
+	cmd := &cobra.Command{
+		Use:   "publish [FILE | -]...",
+		Short: "Publish one job from flags, or many from JSON Lines",
+		Long: `Publishes one job made from flags, or one job per line of each file (- is standard input). A line
+is a job in JSON:
+
+  {"id": "order-8731-ready", "project_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+   "message": "Your coffee is ready.", "woven_ids": ["w-1", "w-2"],
+   "deliver_at": "2026-11-23T09:00:00Z", "expires_at": "2026-11-23T10:00:00Z"}
+
+id, deliver_at and expires_at may be left out. Each bad line is reported with its number, and the
+good ones still go. Publishing the same input again within ten minutes repeats nothing: a job is
+known by its id, a line without one by its content.`,
+		Example: `  chatrelay publish --project 0f8fad5b-d9cb-469f-a165-70867728950e --message "Your coffee is ready." --to w-1 --to w-2
+  chatrelay publish --priority bulk festival.jsonl
+  generate-jobs | chatrelay publish -`,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			priority, err := queue.ParsePriority(f.priority)
+			if err != nil {
+				return usagef("--priority: %w", err)
+			}
+			if f.maxRecipients < 1 {
+				return usagef("--max-recipients %d: must be 1 or more", f.maxRecipients)
+			}
+			single := f.job.ProjectID != "" || f.job.Message != "" || len(f.job.WovenIDs) > 0
+			switch {
+			case single && len(files) > 0:
+				return usagef("give either one job by --project, --message and --to, or files with jobs")
+			case !single && len(files) == 0:
+				return usagef("nothing to publish: give --project, --message and --to, or a file with one job per line (- is standard input)")
+			case single:
+				return a.publishOne(cmd.Context(), f, priority)
+			}
+			return a.publishFiles(cmd.Context(), f, priority, files)
+		},
+	}
+	f.nats.register(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringVar(&f.priority, "priority", string(queue.Normal), "urgent, normal or bulk")
+	flags.StringVar(&f.job.ProjectID, "project", "", "project id of the job, a UUID")
+	flags.StringVar(&f.job.Message, "message", "", "message text of the job")
+	flags.StringArrayVar(&f.job.WovenIDs, "to", nil, "a recipient's woven id; may be repeated")
+	flags.StringVar(&f.job.ID, "id", "", "id of the job; made up if not given")
+	flags.StringVar(&f.deliverAt, "deliver-at", "", "tell nobody before: a time (RFC 3339) or a duration from now, such as 90m")
+	flags.StringVar(&f.expireAt, "expires-at", "", "tell nobody after: a time (RFC 3339) or a duration from now")
+	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than that")
+	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to try while the stream is full or NATS is away")
+	_ = cmd.RegisterFlagCompletionFunc("priority", completePriorities)
+	return cmd
+}
+
+func completePriorities(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	for _, p := range queue.Priorities() {
+		names = append(names, string(p))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
+	var told time.Time
+	return q.Publisher(queue.PublisherConfig{
+		MaxRecipients: f.maxRecipients, RetryFor: f.retryFor,
+		OnRetry: func(err error) {
+			if time.Since(told) > 5*time.Second {
+				told = time.Now()
+				fmt.Fprintf(a.stderr, "waiting to publish: %v\n", err)
+			}
+		},
+	})
+}
+
+func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Priority) error {
+	var err error
+	if f.job.DeliverAt, err = parseTime(f.deliverAt, 1); err != nil {
+		return usagef("--deliver-at: %w", err)
+	}
+	if f.job.ExpiresAt, err = parseTime(f.expireAt, 1); err != nil {
+		return usagef("--expires-at: %w", err)
+	}
+	if err := f.job.Validate(); err != nil {
+		return usageError{err}
+	}
+	q, err := f.nats.connect(ctx, "publish")
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	receipt, err := a.publisher(q, f).Publish(ctx, priority, f.job)
+	if err != nil {
+		return fmt.Errorf("%w; to try again without telling anybody twice, add --id %s", err, receipt.JobID)
+	}
+	if a.output == "json" {
+		return printJSON(a.stdout, receipt)
+	}
+	switch {
+	case receipt.Duplicate:
+		fmt.Fprintf(a.stdout, "job %s was published already; nothing new\n", receipt.JobID)
+	case receipt.Parts > 1:
+		fmt.Fprintf(a.stdout, "published job %s in %d parts\n", receipt.JobID, receipt.Parts)
+	default:
+		fmt.Fprintf(a.stdout, "published job %s\n", receipt.JobID)
+	}
+	return nil
+}
+
+// parseTime reads a time as people give it: RFC 3339, or a duration from now (sign 1) or before
+// now (sign -1).
+func parseTime(s string, sign time.Duration) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return time.Now().Add(sign * d), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-23T09:00:00Z nor a duration such as 90m", s)
+	}
+	return t, nil
+}
+
+// tally is what became of the jobs of one run.
+type tally struct {
+	Published  int       `json:"published"`
+	Duplicates int       `json:"duplicates"` // of them, were there already
+	Parts      int       `json:"parts"`      // messages that they became
+	Failed     int       `json:"failed"`
+	Unread     bool      `json:"stopped"` // the rest of the input was not read
+	Errors     []lineErr `json:"errors"`  // at most the first 100
+}
+
+type lineErr struct {
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+	Error string `json:"error"`
+}
+
+func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.Priority, files []string) error {
+	q, err := f.nats.connect(ctx, "publish")
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	in, err := a.openInputs(files)
+	if err != nil {
+		return usageError{err}
+	}
+	defer in.close()
+	bar := a.progress(in.size, "publishing", true)
+	sum := tally{Errors: []lineErr{}}
+	began := time.Now()
+
+	lines := newLineReader(in, priority)
+	fail := func(at line, err error) {
+		_ = bar.Clear()
+		fmt.Fprintf(a.stderr, "%s:%d: %v\n", at.file, at.number, err)
+		sum.Failed++
+		if len(sum.Errors) < 100 {
+			sum.Errors = append(sum.Errors, lineErr{at.file, at.number, err.Error()})
+		}
+	}
+	err = a.publisher(q, f).PublishAll(ctx, lines.jobs, func(r queue.Receipt, err error) {
+		at := <-lines.sent
+		for bad := range lines.refusedBefore(at) {
+			fail(bad.line, bad.err)
+		}
+		_ = bar.Set64(at.offset)
+		switch {
+		case err != nil:
+			fail(at, err)
+			if !errors.Is(err, queue.ErrInvalid) && !errors.Is(err, queue.ErrTooLarge) {
+				lines.stop() // the stream stays full, or NATS away: more of it would only fail too
+			}
+			return
+		case r.Duplicate:
+			sum.Duplicates++
+		}
+		sum.Published++
+		sum.Parts += r.Parts
+	})
+	for bad := range lines.refusedBefore(line{offset: 1<<63 - 1}) {
+		fail(bad.line, bad.err)
+	}
+	_ = bar.Finish()
+	if err == nil {
+		err = lines.err
+	}
+	sum.Unread = lines.stopped.Load() || err != nil
+	return a.reportPublished(sum, time.Since(began), err)
+}
+
+func (a *app) reportPublished(sum tally, took time.Duration, err error) error {
+	if a.output == "json" {
+		if err := printJSON(a.stdout, sum); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.stdout, "published %s in %v", counted(sum.Published, "job"), took.Round(time.Millisecond))
+		if sum.Parts > sum.Published {
+			fmt.Fprintf(a.stdout, ", as %d parts", sum.Parts)
+		}
+		if sum.Duplicates > 0 {
+			fmt.Fprintf(a.stdout, ", %d of them were there already", sum.Duplicates)
+		}
+		fmt.Fprintln(a.stdout)
+	}
+	if sum.Failed > 0 {
+		fmt.Fprintf(a.stderr, "%s not published, see above\n", counted(sum.Failed, "job"))
+	}
+	if sum.Unread {
+		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted")
+	case err != nil:
+		return err
+	case sum.Failed > 0:
+		return errReported
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var nats natsFlags
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what is queued, held, waiting and dead, and which workers are attached",
+		Example: `  chatrelay status
+  chatrelay status --output json | jq .oldest_age_seconds`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), quick)
+			defer cancel()
+			q, err := nats.connect(ctx, "status")
+			if err != nil {
+				return err
+			}
+			defer q.Close()
+			st, err := q.Status(ctx, 0)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return printJSON(a.stdout, st)
+			}
+			a.printStatus(st)
+			return nil
+		},
+	}
+	nats.register(cmd.Flags())
+	return cmd
+}
+
+func (a *app) printStatus(st queue.Status) {
+	row := func(name string, queued uint64, held int, oldest float64) {
+		fmt.Fprintf(a.stdout, "%-9s %10d %10d %12s\n", name, queued, held, age(oldest))
+	}
+	fmt.Fprintf(a.stdout, "%-9s %10s %10s %12s\n", "", "queued", "held", "oldest job")
+	for _, p := range st.Priorities {
+		row(string(p.Priority), p.Queued, p.Held, p.OldestAge)
+	}
+	row("in all", st.Queued, st.Held, st.OldestAge)
+	fmt.Fprintf(a.stdout, "\nwaiting for later  %d, come due and not yet taken  %d\n", st.Waiting, st.Due)
+	fmt.Fprintf(a.stdout, "dead letters       %d%s\n", st.Dead, byReason(st.DeadByReason))
+	fmt.Fprintf(a.stdout, "workers attached   %d\n", len(st.Workers))
+	for _, w := range st.Workers {
+		since := w.Info["started"]
+		if t, err := time.Parse(time.RFC3339, since); err == nil {
+			since = "for " + age(time.Since(t).Seconds())
+		}
+		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", plain(w.Info["host"]), plain(w.Info["pid"]), plain(since))
+	}
+	if len(st.Workers) == 0 && st.Queued+st.Due > 0 {
+		fmt.Fprintln(a.stdout, "\nNobody works on what is queued: start a worker with: chatrelay worker")
+	}
+}
+
+func byReason(counts map[queue.Reason]uint64) string {
+	var parts []string
+	for _, r := range queue.Reasons() {
+		if n := counts[r]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", r, n))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
