@@ -43,6 +43,10 @@ func (f Filter) subject() string {
 	return deadPrefix + project + "." + reason + ".*"
 }
 
+// quiet is how long no letter may come before the server is asked whether any are left: letters
+// that somebody else drops do not come, and nobody tells.
+const quiet = time.Second
+
 // DeadLetters calls yield for the letters that match, oldest first, until it returns false. It
 // ends with the last letter that was there when it began.
 func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter) bool) error {
@@ -54,6 +58,11 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 	if err != nil {
 		return fmt.Errorf("read %s: %w", DeadStream, err)
 	}
+	defer func() { // it would vanish by itself in five minutes, but a stream takes only a thousand
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name)
+	}()
 	left := consumer.CachedInfo().NumPending
 	if left == 0 {
 		return nil
@@ -65,9 +74,12 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 	defer messages.Stop()
 	last := stream.CachedInfo().State.LastSeq
 	for ; left > 0; left-- {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+		msg, err := nextLetter(ctx, consumer, messages)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", DeadStream, err)
+		}
+		if msg == nil {
+			return nil
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
@@ -89,6 +101,28 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 	return nil
 }
 
+// nextLetter waits for a letter; nil means that none are left.
+func nextLetter(ctx context.Context, consumer jetstream.Consumer, messages jetstream.MessagesContext) (jetstream.Msg, error) {
+	for none := false; ; {
+		wait, cancel := context.WithTimeout(ctx, quiet)
+		msg, err := messages.Next(jetstream.NextContext(wait))
+		silent := wait.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !silent {
+			return msg, err
+		}
+		// The server's answer comes behind what it had sent before, so after it that is here.
+		if none {
+			return nil, nil
+		}
+		info, err := consumer.Info(ctx)
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) { // it is made again after a restart of the server
+			return nil, err
+		}
+		none = err == nil && info.NumPending == 0
+	}
+}
+
 // ErrNoLetter is matched when there is no dead letter at a sequence.
 var ErrNoLetter = errors.New("no such dead letter")
 
@@ -103,7 +137,7 @@ func (q *Queue) DeadLetter(ctx context.Context, seq uint64) (DeadLetter, error) 
 
 func getLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLetter, error) {
 	msg, err := stream.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	if seq == 0 || errors.Is(err, jetstream.ErrMsgNotFound) {
 		return DeadLetter{}, fmt.Errorf("letter %d: %w; it was dropped, replayed or replaced", seq, ErrNoLetter)
 	}
 	if err != nil {
@@ -170,8 +204,16 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	}
 	// Either the server stored the job now, or, PubAck.Duplicate, it did so when this very letter
 	// was replayed before and the deletion was not reached. Both are a job in the stream.
-	if _, err := q.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(JobStream(l.Priority))); err != nil {
-		return fmt.Errorf("replay letter %d: %w", seq, plainPublish(err))
+	_, err = q.js.PublishMsg(ctx, msg)
+	if err = plainPublish(err); errors.Is(err, ErrTooLarge) {
+		// It was as large as the stream takes and has grown by its headers. What has come due has
+		// room for these.
+		msg.Subject = duePrefix + string(l.Priority) + "." + l.ProjectID
+		_, err = q.js.PublishMsg(ctx, msg)
+		err = plainPublish(err)
+	}
+	if err != nil {
+		return fmt.Errorf("replay letter %d: %w", seq, err)
 	}
 	return dropLetter(ctx, stream, seq)
 }

@@ -181,12 +181,15 @@ func unique(ids []string) []string {
 func plainError(err error) string {
 	var semantic *json.SemanticError
 	if errors.As(err, &semantic) {
-		where := string(semantic.JSONPointer)
+		where := strings.TrimPrefix(string(semantic.JSONPointer), "/")
+		var badTime *time.ParseError
 		switch {
 		case errors.Is(semantic.Err, json.ErrUnknownName):
-			return fmt.Sprintf("unknown member %.60q; allowed are id, project_id, message, woven_ids, deliver_at, expires_at", strings.TrimPrefix(where, "/"))
+			return fmt.Sprintf("unknown member %.60q; allowed are id, project_id, message, woven_ids, deliver_at, expires_at", where)
 		case where == "":
 			return fmt.Sprintf("it must be a JSON object, not a JSON %v", semantic.JSONKind)
+		case errors.As(semantic.Err, &badTime):
+			return fmt.Sprintf("%.60s %.60q must be a time such as 2026-11-23T09:00:00Z", where, badTime.Value)
 		case semantic.Err != nil:
 			return fmt.Sprintf("%.60s: %s", where, oneLine(semantic.Err.Error(), 120))
 		default:

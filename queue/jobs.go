@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -33,14 +30,8 @@ const (
 	pullBytes     = 8 << 20
 	pullExpiry    = 5 * time.Second
 	pullHeartbeat = time.Second
-)
-
-// Headers that a job carries when it comes back.
-const (
-	headerPublished = "Chatrelay-Published" // first publication, RFC 3339
-	headerAttempts  = "Chatrelay-Attempts"
-	headerError     = "Chatrelay-Error"
-	headerReplays   = "Chatrelay-Replays"
+	// drainPatience is how long Close waits for what is on its way to it.
+	drainPatience = 2 * time.Second
 )
 
 // Jobs hands out leases on the jobs of all priorities and on those that came due, and renews the
@@ -52,7 +43,8 @@ type Jobs struct {
 	cancel  context.CancelFunc
 	intake  sync.WaitGroup
 	renewal sync.WaitGroup
-	stopped chan struct{} // closed by Close, ends the renewal
+	stop    func()          // called by Close, ends stopped
+	stopped context.Context // of the renewal
 
 	mu      sync.Mutex
 	arrived []*Lease // taken in, not yet handed out
@@ -69,7 +61,9 @@ type source struct {
 	held     int
 	bytes    int
 	full     bool          // set at the limits, cleared when half of both is free again
-	changed  chan struct{} // holds a token when full changed
+	freed    chan struct{} // holds a token when full was cleared
+	pull     jetstream.ConsumeContext
+	drained  bool // whether pull ends because s was full
 }
 
 // Jobs begins to take in jobs, until ctx ends; leases are renewed until Close. It fails with
@@ -94,7 +88,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}
 	}
-	j := &Jobs{q: q, cfg: cfg, held: map[*Lease]*source{}, ready: make(chan struct{}, 1), stopped: make(chan struct{})}
+	j := &Jobs{q: q, cfg: cfg, held: map[*Lease]*source{}, ready: make(chan struct{}, 1)}
 	streams := []string{JobStream(Urgent), JobStream(Normal), JobStream(Bulk), LaterStream}
 	for _, name := range streams {
 		consumer, err := q.js.Consumer(ctx, name, consumerName)
@@ -103,10 +97,11 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 		}
 		j.sources = append(j.sources, &source{
 			stream: name, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait,
-			changed: make(chan struct{}, 1),
+			freed: make(chan struct{}, 1),
 		})
 	}
 	ctx, j.cancel = context.WithCancel(ctx)
+	j.stopped, j.stop = context.WithCancel(context.Background())
 	for _, s := range j.sources {
 		j.intake.Go(func() { j.take(ctx, s) })
 		j.renewal.Go(func() { j.renew(s) })
@@ -142,14 +137,18 @@ func (j *Jobs) Close() {
 	j.cancel()
 	j.intake.Wait()
 	j.mu.Lock()
+	again := j.closed
 	j.closed = true
 	leases := j.arrived
 	j.arrived = nil
 	j.mu.Unlock()
+	if again {
+		return
+	}
 	for _, l := range leases {
 		l.Release()
 	}
-	close(j.stopped)
+	j.stop()
 	j.renewal.Wait()
 }
 
@@ -164,7 +163,7 @@ func (j *Jobs) Held() int {
 // by blocking it: a job that waits in a blocked client is not renewed, and comes twice.
 func (j *Jobs) take(ctx context.Context, s *source) {
 	for ctx.Err() == nil {
-		j.await(ctx.Done(), s, false)
+		j.room(ctx, s)
 		pull, err := s.consumer.Consume(
 			func(msg jetstream.Msg) { j.arrive(s, msg) },
 			// A message above the limit would never come, so it stands far above the largest.
@@ -180,34 +179,42 @@ func (j *Jobs) take(ctx context.Context, s *source) {
 			pause(ctx, time.Second)
 			continue
 		}
-		stop, cancel := context.WithCancel(ctx)
-		go func() {
-			defer cancel()
-			select {
-			case <-pull.Closed(): // by itself: the consumer was deleted, or the connection closed
-				pause(stop, time.Second)
-			case <-stop.Done():
+		j.mu.Lock()
+		s.pull, s.drained = pull, s.full
+		if s.full { // already, by what came since
+			pull.Drain()
+		}
+		j.mu.Unlock()
+		select {
+		case <-pull.Closed():
+			j.mu.Lock()
+			drained := s.drained
+			j.mu.Unlock()
+			if !drained { // by itself: the consumer was deleted, or the connection closed
+				pause(ctx, time.Second)
 			}
-		}()
-		j.await(stop.Done(), s, true)
-		cancel()
-		pull.Drain()
-		<-pull.Closed()
+		case <-ctx.Done():
+			pull.Drain()
+			select {
+			case <-pull.Closed():
+			case <-time.After(drainPatience): // while the server is away a drain does not end; what it would bring comes again
+			}
+		}
 	}
 }
 
-// await blocks until s is full, or is not, or done is closed.
-func (j *Jobs) await(done <-chan struct{}, s *source, full bool) {
+// room blocks until s is not full, or ctx ends.
+func (j *Jobs) room(ctx context.Context, s *source) {
 	for {
 		j.mu.Lock()
-		ok := s.full == full
+		full := s.full
 		j.mu.Unlock()
-		if ok {
+		if !full {
 			return
 		}
 		select {
-		case <-s.changed:
-		case <-done:
+		case <-s.freed:
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -240,58 +247,17 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 	lease.until.Store(lease.since.Add(s.ackWait).UnixNano())
 
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.held[lease] = s
 	s.held++
 	s.bytes += lease.size
-	if !s.full && (s.held >= j.cfg.Window || s.bytes >= j.cfg.WindowBytes) {
-		s.full = true
-		signal(s.changed)
+	s.full = s.full || s.held >= j.cfg.Window || s.bytes >= j.cfg.WindowBytes
+	if s.full && s.pull != nil && !s.drained {
+		s.drained = true
+		s.pull.Drain() // at once, so that no more than the pull's own come beyond the window
 	}
 	j.arrived = append(j.arrived, lease)
-	if len(j.arrived) == 1 {
-		signal(j.ready)
-	}
-}
-
-// newLease reads a delivered message. What cannot be read as a job is a lease too, an invalid one.
-func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, err
-	}
-	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, reply: msg.Reply()}
-	subject := msg.Subject()
-	rest, due := strings.CutPrefix(subject, duePrefix)
-	if !due {
-		rest = strings.TrimPrefix(subject, jobsPrefix)
-	}
-	priority, project, _ := strings.Cut(rest, ".")
-	l.Priority = Priority(priority)
-	if header := msg.Headers(); len(header) > 0 {
-		l.readHeaders(header)
-	}
-	l.Job, l.Invalid = DecodeJob(msg.Data())
-	if _, err := ParsePriority(priority); err != nil {
-		l.Priority = Normal
-		l.Invalid = errors.Join(l.Invalid, invalid("the subject %.80q names no priority", subject))
-	}
-	if l.Invalid == nil && l.Job.ProjectID != project {
-		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120s; they must name the same project", l.Job.ProjectID, subject)
-	}
-	if l.Invalid != nil {
-		l.Raw = msg.Data()
-	}
-	return l, nil
-}
-
-func (l *Lease) readHeaders(h nats.Header) {
-	if t, err := time.Parse(time.RFC3339Nano, h.Get(headerPublished)); err == nil {
-		l.PublishedAt = t
-	}
-	l.Attempts, _ = strconv.Atoi(h.Get(headerAttempts)) // absent: zero
-	l.Replays, _ = strconv.Atoi(h.Get(headerReplays))
-	l.LastError = h.Get(headerError)
+	j.mu.Unlock()
+	signal(j.ready)
 }
 
 // forget takes ended leases out of what is held.
@@ -308,48 +274,7 @@ func (j *Jobs) forget(leases ...*Lease) {
 		s.bytes -= l.size
 		if s.full && s.held <= j.cfg.Window/2 && s.bytes <= j.cfg.WindowBytes/2 {
 			s.full = false
-			signal(s.changed)
-		}
-	}
-}
-
-// renew tells the server three times within its patience that the leases of s are still held.
-// A lease counts as renewed only when a round trip after it proves that the server has read it.
-func (j *Jobs) renew(s *source) {
-	ticker := time.NewTicker(s.ackWait / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-j.stopped:
-			return
-		case <-ticker.C:
-		}
-		begun := time.Now()
-		var due []*Lease
-		j.mu.Lock()
-		for l, from := range j.held {
-			age := begun.Sub(l.since)
-			if from == s && age >= s.ackWait/6 && age < j.cfg.MaxHold && !l.Lapsed(begun) {
-				due = append(due, l)
-			}
-		}
-		j.mu.Unlock()
-		if len(due) == 0 {
-			continue
-		}
-		for _, l := range due {
-			_ = j.q.nc.Publish(l.reply, []byte("+WPI")) // the flush tells
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), s.ackWait/3)
-		err := j.q.nc.FlushWithContext(ctx)
-		cancel()
-		if err != nil {
-			j.cfg.OnError(fmt.Errorf("renew %d leases of %s: %w", len(due), s.stream, err))
-			continue
-		}
-		until := begun.Add(s.ackWait).UnixNano()
-		for _, l := range due {
-			l.until.Store(until)
+			signal(s.freed)
 		}
 	}
 }

@@ -22,6 +22,8 @@ type Lease struct {
 	// Stream and Seq say where the job stands.
 	Stream string
 	Seq    uint64
+	// Behind is how many jobs were queued behind it in its stream when it was delivered.
+	Behind uint64
 	// PublishedAt is when the job was first published, whatever way it came since.
 	PublishedAt time.Time
 	// Attempts counts the calls made for this job before this lease, and LastError is what the
@@ -41,7 +43,8 @@ type Lease struct {
 	size  int // bytes of payload
 }
 
-// Deferral asks that a leased job come back at a time, and says what is to be remembered of it.
+// Deferral asks that a leased job come back at a time, a year from now at the latest, and says
+// what is to be remembered of it.
 type Deferral struct {
 	Lease *Lease
 	// At is when the job comes back.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -117,8 +116,57 @@ func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job
 	}
 }
 
+// headerRoom is more than the headers of a published job take: names and values are bounded.
+const headerRoom = 512
+
+// piece is the JSON form of a job with some of its recipients.
+type piece struct {
+	data         []byte
+	first, count int // of the recipients
+}
+
+// pieces encodes the job in pieces of at most limit recipients and, as far as splitting can bring
+// it about, at most size bytes.
+func (j Job) pieces(limit, size int) (all []piece, err error) {
+	first := 0
+	var fit func(Job) error
+	fit = func(part Job) error {
+		data, err := part.encode()
+		if err != nil {
+			return err
+		}
+		n := len(part.WovenIDs)
+		if len(data) <= size || n == 1 {
+			all = append(all, piece{data, first, n})
+			first += n
+			return nil
+		}
+		for _, half := range part.parts((n + 1) / 2) {
+			if err := fit(half); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, part := range j.parts(limit) {
+		if err := fit(part); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
 // send puts a job on its way without waiting for answers.
-func (p *Publisher) send(priority Priority, job Job) (out parcel) {
+func (p *Publisher) send(priority Priority, job Job) parcel {
+	out := p.parcel(priority, job)
+	for _, msg := range out.msgs {
+		out.futures = append(out.futures, p.publish(msg))
+	}
+	return out
+}
+
+// parcel makes the messages of a job; err tells why it cannot be sent.
+func (p *Publisher) parcel(priority Priority, job Job) (out parcel) {
 	if job.ID == "" {
 		job.ID = nuid.Next()
 	}
@@ -130,26 +178,25 @@ func (p *Publisher) send(priority Priority, job Job) (out parcel) {
 		return out
 	}
 	job.WovenIDs = unique(append([]string(nil), job.WovenIDs...)) // the caller's slice stays as it was
-	parts := job.parts(p.cfg.MaxRecipients)
-	out.receipt.Parts = len(parts)
-	for i, part := range parts {
-		data, err := part.encode()
-		if err != nil {
-			out.err = fmt.Errorf("encode job %s: %w", job.ID, err)
-			return out
+	pieces, err := job.pieces(p.cfg.MaxRecipients, int(jobSizeLimit(p.q.nc.MaxPayload()))-headerRoom)
+	if err != nil {
+		out.err = fmt.Errorf("encode job %s: %w", job.ID, err)
+		return out
+	}
+	out.receipt.Parts = len(pieces)
+	for _, piece := range pieces {
+		// All projects share a stream and its duplicate window, so ids are told apart by project.
+		id := job.ProjectID + "." + job.ID
+		if len(pieces) > 1 {
+			// Which recipients a part has depends on limits that may differ when it is published
+			// again, so the id names them; an id that named its number would let one part pass
+			// for another, and lose recipients. A dot cannot stand in a job id.
+			id = fmt.Sprintf("%s.%d.%d", id, piece.first, piece.count)
 		}
-		id := job.ID
-		if i > 0 {
-			// A dot cannot stand in a job id, so no other job can have this one.
-			id += "." + strconv.Itoa(i)
-		}
-		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: data, Header: nats.Header{}}
+		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: piece.data, Header: nats.Header{}}
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 		msg.Header.Set(jetstream.ExpectedStreamHeader, JobStream(priority))
 		out.msgs = append(out.msgs, msg)
-	}
-	for _, msg := range out.msgs {
-		out.futures = append(out.futures, p.publish(msg))
 	}
 	return out
 }
@@ -184,18 +231,10 @@ func (p *Publisher) collect(ctx context.Context, out parcel, patient bool) (Rece
 	}
 	duplicates := 0
 	for i, future := range out.futures {
-		wait := backoff.WithContext(p.patience(patient), ctx)
-		ack, err := backoff.RetryNotifyWithData(func() (*jetstream.PubAck, error) {
-			if future == nil {
-				future = p.publish(out.msgs[i])
-			}
-			ack, err := await(ctx, future)
-			future = nil
-			if err != nil && !retryable(err) {
-				err = backoff.Permanent(err)
-			}
-			return ack, err
-		}, wait, func(err error, _ time.Duration) { p.cfg.OnRetry(err) })
+		ack, err := await(ctx, future)
+		if err != nil && patient && retryable(err) && ctx.Err() == nil {
+			ack, err = p.retry(ctx, out.msgs[i], err)
+		}
 		if err != nil {
 			return out.receipt, fmt.Errorf("publish job %s: %w", out.receipt.JobID, err)
 		}
@@ -207,14 +246,29 @@ func (p *Publisher) collect(ctx context.Context, out parcel, patient bool) (Rece
 	return out.receipt, nil
 }
 
-func (p *Publisher) patience(patient bool) backoff.BackOff {
-	if !patient {
-		return &backoff.StopBackOff{}
-	}
-	return backoff.NewExponentialBackOff(
+// retry publishes again what failed because of cause, at once and then with growing pauses. At
+// once, because the answer may be old: when thousands were on their way while the stream was full
+// or the server away, only the first of them should wait.
+func (p *Publisher) retry(ctx context.Context, msg *nats.Msg, cause error) (*jetstream.PubAck, error) {
+	p.cfg.OnRetry(cause)
+	wait := backoff.WithContext(backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second),
-		backoff.WithMaxElapsedTime(p.cfg.RetryFor))
+		backoff.WithMaxElapsedTime(p.cfg.RetryFor)), ctx)
+	ack, err := backoff.RetryNotifyWithData(func() (*jetstream.PubAck, error) {
+		ack, err := await(ctx, p.publish(msg))
+		if err != nil && !retryable(err) {
+			err = backoff.Permanent(err)
+		}
+		return ack, err
+	}, wait, func(err error, _ time.Duration) {
+		cause = err
+		p.cfg.OnRetry(err)
+	})
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w, while it had to be tried again: %w", err, cause)
+	}
+	return ack, err
 }
 
 func await(ctx context.Context, future jetstream.PubAckFuture) (*jetstream.PubAck, error) {
@@ -256,6 +310,9 @@ func retryable(err error) bool {
 		return true
 	}
 	var api *jetstream.APIError
-	return !errors.As(err, &api) && !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTooLarge) &&
+	if errors.As(err, &api) { // 429 and 5xx: the server is busy, or its cluster has no leader just now
+		return api.Code == 429 || api.Code >= 500
+	}
+	return !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTooLarge) &&
 		!errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.Canceled)
 }

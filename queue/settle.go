@@ -56,14 +56,25 @@ func (j *Jobs) Release(l *Lease) {
 	j.forget(l)
 }
 
+// maxDelay bounds how far ahead a schedule lies: the server counts in nanoseconds, which overflow
+// in the year 2262, and reads years of four digits only; nor does it fire what lies before 1678.
+// A job that waits longer comes back after it, and is deferred again.
+const maxDelay = 365 * 24 * time.Hour
+
 // Defer implements [Holder]: the jobs are published as schedules, and once the server has
 // confirmed all of these the leases are acked. The schedule's subject and id name the place where
 // the job stood, so that deferring it again replaces the schedule.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	msgs := make([]*nats.Msg, len(deferrals))
 	leases := make([]*Lease, len(deferrals))
+	now := time.Now()
 	for i, d := range deferrals {
 		leases[i] = d.Lease
+		if d.At.Before(now) {
+			d.At = now
+		} else if d.At.Sub(now) > maxDelay {
+			d.At = now.Add(maxDelay)
+		}
 		job := d.Lease.Job
 		if d.WovenIDs != nil {
 			job.WovenIDs = d.WovenIDs

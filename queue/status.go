@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -49,10 +51,16 @@ type WorkerStatus struct {
 const workerService = "chatrelay-worker"
 
 // Announce makes this process show up as a worker in Status until the returned function is called.
+// A version that is not a semantic one, such as dev, is announced as 0.0.0; info can hold it.
 func (q *Queue) Announce(version string, info map[string]string) (stop func(), err error) {
-	service, err := micro.AddService(q.nc, micro.Config{
-		Name: workerService, Version: version, Description: "Chatrelay worker replica", Metadata: info,
-	})
+	cfg := micro.Config{
+		Name: workerService, Version: strings.TrimPrefix(version, "v"), Description: "Chatrelay worker replica", Metadata: info,
+	}
+	service, err := micro.AddService(q.nc, cfg)
+	if errors.Is(err, micro.ErrConfigValidation) {
+		cfg.Version = "0.0.0"
+		service, err = micro.AddService(q.nc, cfg)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("announce the worker: %w", err)
 	}

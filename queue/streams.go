@@ -51,14 +51,16 @@ func streamLabel(stream string) string {
 	return strings.ToLower(strings.TrimPrefix(stream, "NOTIFY_"))
 }
 
-// InitConfig says how [Queue.Init] creates what is missing.
+// InitConfig says how [Queue.Init] creates what is missing. Zero values leave streams that exist
+// as they are, so that Init can be run again without repeating what it was told the first time.
 type InitConfig struct {
-	// Replicas of every stream, 1, 3 or 5. Zero: 1.
+	// Replicas of every stream, 1, 3 or 5. Zero: 1 for a new stream.
 	Replicas int
 	// MaxBytes bounds each job stream and the dead letters; a full one refuses and drops nothing.
-	// Zero: 1 GiB. Negative: no bound but the server's.
+	// Zero: 1 GiB for a new stream. Negative: no bound but the server's.
 	MaxBytes int64
-	// MaxQueued bounds the queued jobs of one project in one priority. Zero: no bound.
+	// MaxQueued bounds the queued jobs of one project in one priority. Zero: no bound for a new
+	// stream. Negative: no bound.
 	MaxQueued int64
 }
 
@@ -137,7 +139,7 @@ func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 	}
 	var changes []Change
 	for _, want := range q.streamConfigs(cfg) {
-		did, err := q.initStream(ctx, want)
+		did, err := q.initStream(ctx, cfg, want)
 		if err != nil {
 			return changes, err
 		}
@@ -146,7 +148,7 @@ func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 	return changes, q.Check(ctx)
 }
 
-func (q *Queue) initStream(ctx context.Context, want jetstream.StreamConfig) (string, error) {
+func (q *Queue) initStream(ctx context.Context, cfg InitConfig, want jetstream.StreamConfig) (string, error) {
 	stream, err := q.js.Stream(ctx, want.Name)
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -158,13 +160,13 @@ func (q *Queue) initStream(ctx context.Context, want jetstream.StreamConfig) (st
 		}
 		return "created", q.initConsumer(ctx, stream, want.Name)
 	case err != nil:
-		return "", fmt.Errorf("look up stream %s: %w", want.Name, err)
+		return "", fmt.Errorf("look up stream %s: %w", want.Name, plainAPI(err))
 	}
 	have := stream.CachedInfo().Config
 	if faults := streamFaults(have, want); len(faults) > 0 {
 		return "", unsuitable(want.Name, faults)
 	}
-	raised, lower := raise(have, want)
+	raised, lower := raise(have, keep(cfg, have, want))
 	if lower != "" {
 		return "", fmt.Errorf("stream %s: %s; lowering a limit could lose data, so change it yourself with the nats CLI if you mean it", want.Name, lower)
 	}
@@ -177,21 +179,22 @@ func (q *Queue) initStream(ctx context.Context, want jetstream.StreamConfig) (st
 	return "updated", q.initConsumer(ctx, stream, want.Name)
 }
 
-// firstSeq lets a stream that is made anew while letters about an earlier one are kept begin at
-// the time in milliseconds: places such as normal-4711 must never name two different jobs, or one
-// letter would replace the other.
+// firstSeq lets a stream that is made anew while letters or schedules about an earlier one are
+// kept begin at the time in milliseconds: places such as normal-4711 must never name two different
+// jobs, or one letter or schedule would replace the other.
 func (q *Queue) firstSeq(ctx context.Context, want jetstream.StreamConfig) (uint64, error) {
 	if want.Retention != jetstream.WorkQueuePolicy {
 		return 0, nil
 	}
-	_, err := q.js.Stream(ctx, DeadStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, nil
+	for _, name := range []string{DeadStream, LaterStream} {
+		switch _, err := q.js.Stream(ctx, name); {
+		case err == nil:
+			return uint64(time.Now().UnixMilli()), nil
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return 0, fmt.Errorf("look up stream %s: %w", name, plainAPI(err))
+		}
 	}
-	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", DeadStream, err)
-	}
-	return uint64(time.Now().UnixMilli()), nil
+	return 0, nil
 }
 
 func (q *Queue) initConsumer(ctx context.Context, stream jetstream.Stream, name string) error {
@@ -206,6 +209,20 @@ func (q *Queue) initConsumer(ctx context.Context, stream jetstream.Stream, name 
 		return fmt.Errorf("create consumer %s of stream %s: %w", consumerName, name, err)
 	}
 	return nil
+}
+
+// keep leaves as they are the limits that were not asked for.
+func keep(cfg InitConfig, have, want jetstream.StreamConfig) jetstream.StreamConfig {
+	if cfg.Replicas == 0 {
+		want.Replicas = have.Replicas
+	}
+	if cfg.MaxBytes == 0 {
+		want.MaxBytes = have.MaxBytes
+	}
+	if cfg.MaxQueued == 0 {
+		want.MaxMsgsPerSubject, want.DiscardNewPerSubject = have.MaxMsgsPerSubject, have.DiscardNewPerSubject
+	}
+	return want
 }
 
 // raise gives the configuration with the wanted limits where they are higher, nil where there is
@@ -232,6 +249,9 @@ func raise(have, want jetstream.StreamConfig) (raised *jetstream.StreamConfig, l
 			cfg.MaxMsgsPerSubject, cfg.DiscardNewPerSubject, raised = want.MaxMsgsPerSubject, want.DiscardNewPerSubject, &cfg
 		}
 	}
+	if have.MaxMsgSize > 0 && want.MaxMsgSize > have.MaxMsgSize { // the server's max_payload was raised
+		cfg.MaxMsgSize, raised = want.MaxMsgSize, &cfg
+	}
 	switch {
 	case want.Replicas < have.Replicas:
 		return nil, fmt.Sprintf("it has %d replicas, asked for %d", have.Replicas, want.Replicas)
@@ -257,7 +277,17 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []string) {
 	check(have.Discard != jetstream.DiscardOld || (have.MaxMsgs <= 0 && have.MaxBytes <= 0 && have.MaxMsgsPerSubject <= 0),
 		"it has limits although it discards old messages: waiting jobs would vanish")
 	check(!have.NoAck, "no_ack is set: publications would not be confirmed")
+	check(have.PersistMode == want.PersistMode, "its persist_mode is async, must be the default: publications would be confirmed before they are written")
+	if want.MaxMsgSize > 0 {
+		check(have.MaxMsgSize > 0 && have.MaxMsgSize <= want.MaxMsgSize,
+			"its max_msg_size is %d, must be 1 to %d: the dead letter of a larger job would exceed the server's max_payload", have.MaxMsgSize, want.MaxMsgSize)
+		check(have.MaxMsgsPerSubject <= 0 || have.DiscardNewPerSubject, "it has max_msgs_per_subject without discard_new_per_subject: a project's older jobs would vanish")
+	} else {
+		check(have.MaxMsgSize <= 0, "its max_msg_size is %d, must be none: large jobs could not be settled", have.MaxMsgSize)
+	}
 	if want.Name == DeadStream {
+		check(!have.DiscardNewPerSubject, "discard_new_per_subject is set: a job could not be buried again after a crash")
+		check(!have.DenyDelete, "deny_delete is set: letters could not be replayed or dropped")
 		check(have.MaxMsgsPerSubject == 1, "its max_msgs_per_subject is %d, must be 1: a job buried again would have two letters", have.MaxMsgsPerSubject)
 	}
 	return faults
@@ -273,6 +303,7 @@ func consumerFaults(have, want jetstream.ConsumerConfig) (faults []string) {
 	check(have.AckPolicy == jetstream.AckExplicitPolicy, "its ack policy is %v, must be explicit", have.AckPolicy)
 	check(have.MaxDeliver <= 0, "max_deliver is %d, must be unlimited: it strands jobs", have.MaxDeliver)
 	check(have.FilterSubject == want.FilterSubject && len(have.FilterSubjects) == 0, "its filter is %q%v, must be %q", have.FilterSubject, have.FilterSubjects, want.FilterSubject)
+	check(!have.HeadersOnly, "headers_only is set: jobs would come without their payload")
 	check(len(have.BackOff) == 0, "it has a backoff %v, must have none", have.BackOff)
 	check(have.AckWait >= 10*time.Second, "its ack_wait is %v, must be 10s or more", have.AckWait)
 	return faults

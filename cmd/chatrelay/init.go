@@ -23,7 +23,7 @@ run at any time.`,
   chatrelay init --max-queued 100000      # at most that many queued jobs per project and priority`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cfg.Replicas < 1 || cfg.Replicas > 5 {
+			if cfg.Replicas < 0 || cfg.Replicas > 5 {
 				return usagef("--replicas %d: must be 1 to 5", cfg.Replicas)
 			}
 			q, err := nats.connect(cmd.Context(), "init")
@@ -45,8 +45,8 @@ run at any time.`,
 		},
 	}
 	nats.register(cmd.Flags())
-	cmd.Flags().IntVar(&cfg.Replicas, "replicas", 1, "copies of every stream (3 in production, on three servers)")
-	cmd.Flags().Int64Var(&cfg.MaxBytes, "max-bytes", 1<<30, "size of each job stream and of the dead letters, in bytes; -1: no bound")
-	cmd.Flags().Int64Var(&cfg.MaxQueued, "max-queued", 0, "queued jobs of one project in one priority; 0: no bound")
+	cmd.Flags().IntVar(&cfg.Replicas, "replicas", 0, "copies of every stream; a new one has 1 if not given (3 in production, on three servers)")
+	cmd.Flags().Int64Var(&cfg.MaxBytes, "max-bytes", 0, "size in bytes of each job stream and of the dead letters; a new one has 1 GiB if not given; -1: no bound")
+	cmd.Flags().Int64Var(&cfg.MaxQueued, "max-queued", 0, "queued jobs of one project in one priority; a new stream has no bound if not given; -1: no bound")
 	return cmd
 }

@@ -1,11 +1,109 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"github.com/chatrelay/chatrelay/queue"
+	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
+// The test binary is chatrelay, too, when it is called by that name.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"chatrelay": main})
+}
+
+// TestScripts runs the program as users do; see testdata. Every script has a nats-server of its
+// own, which CHATRELAY_NATS_URL names.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			b, err := broker.Start(broker.Config{Dir: env.WorkDir + "/.nats"})
+			if err != nil {
+				return err
+			}
+			env.Defer(b.Stop)
+			env.Setenv("CHATRELAY_NATS_URL", b.URL())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": scriptCode,
+			"bury": scriptBury,
+		},
+	})
+}
+
+// scriptCode runs chatrelay and demands an exit code: code 2 chatrelay publish. Its output is put
+// into the files stdout.txt and stderr.txt.
+func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command [args...]")
+	}
+	cmd := exec.Command(args[1], args[2:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	for _, name := range []string{"PATH", "HOME", "CHATRELAY_NATS_URL"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		ts.Fatalf("%v", err)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("stdout.txt"), out.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("stderr.txt"), errs.Bytes(), 0o600))
+	ts.Logf("[stdout]\n%s[stderr]\n%s", &out, &errs)
+	if code := strconv.Itoa(cmd.ProcessState.ExitCode()); code != args[0] {
+		ts.Fatalf("exit code %s, want %s", code, args[0])
+	}
+}
+
+// scriptBury makes dead letters: bury project reason job recipient...
+func scriptBury(ts *testscript.TestScript, _ bool, args []string) {
+	q, err := queue.Connect(context.Background(), queue.Config{URL: ts.Getenv("CHATRELAY_NATS_URL")})
+	ts.Check(err)
+	defer q.Close()
+	l := queue.DeadLetter{
+		JobID: args[2], ProjectID: args[0], Priority: queue.Normal, Message: "text of " + args[2], WovenIDs: args[3:],
+		Reason: queue.Reason(args[1]), Failures: []queue.Failure{{WovenIDs: args[3:], Detail: "why " + args[2], Status: 200}},
+		Attempts: 1, PublishedAt: time.Now().Add(-time.Hour), FailedAt: time.Now(), Where: "normal-" + args[2],
+	}
+	if l.Reason == queue.Invalid {
+		l.ProjectID, l.WovenIDs, l.Raw = queue.UnknownProject, nil, []byte("raw \x1b[31mbytes")
+	}
+	ts.Check(q.Bury(context.Background(), []queue.DeadLetter{l}))
+}
+
+// Every command says what it does, with an example, and names its flags as all others do.
+func TestEveryCommandHasHelpWithExamples(t *testing.T) {
+	a := &app{}
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Name() == "completion" || c.Name() == "help" {
+			return
+		}
+		if c.Short == "" || c.Example == "" {
+			t.Errorf("%s: no help or no example", c.CommandPath())
+		}
+		for _, line := range strings.Split(c.Example, "\n") {
+			if !strings.Contains(line, "chatrelay ") {
+				t.Errorf("%s: example %q does not name the program", c.CommandPath(), line)
+			}
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(a.rootCommand())
 }

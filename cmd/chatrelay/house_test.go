@@ -1,0 +1,174 @@
+package main
+
+import (
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/chatrelay/chatrelay"
+
+// forbidden imports, each with its reason. Tests may import what they like.
+var forbidden = []struct{ pkg, imports, reason string }{
+	{"queue", module, "producers import queue: it must bring nothing else of ours along"},
+	{"chatapi", module, "one attempt at one call needs nothing else of ours"},
+	{"worker", "github.com/nats-io", "only queue knows NATS"},
+	{"worker", "net/http", "only chatapi knows HTTP"},
+	{"worker", "golang.org/x/oauth2", "only chatapi knows tokens"},
+	{"worker", "github.com/rs/zerolog", "the core reports to a hook and does not log"},
+	{"worker", "github.com/prometheus", "the core reports to a hook and counts nothing"},
+	{"worker", "sync", "one goroutine owns what changes: the core needs no lock"},
+	{"cmd/chatrelay", "github.com/nats-io", "only queue knows NATS"},
+	{"cmd/chatrelay", "golang.org/x/oauth2", "only chatapi knows tokens"},
+	{"chatapi", "github.com/nats-io", "only queue knows NATS"},
+	{"queue", "net/http", "only chatapi knows HTTP"},
+	{"queue", "github.com/rs/zerolog", "libraries return errors and do not log"},
+	{"chatapi", "github.com/rs/zerolog", "libraries return errors and do not log"},
+	{"chatapi/chatapitest", "testing", "dev and bench use it outside of tests"},
+}
+
+// packages parses every package of the module, without tests.
+func packages(t *testing.T) map[string]map[string]*ast.File {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	found := map[string]map[string]*ast.File{}
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && path != root {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		dir, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		if found[dir] == nil {
+			found[dir] = map[string]*ast.File{}
+		}
+		found[dir][path] = file
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"queue", "chatapi", "worker", "cmd/chatrelay"} {
+		if len(found[dir]) == 0 {
+			t.Fatalf("package %s not found", dir)
+		}
+	}
+	return found
+}
+
+func TestImports(t *testing.T) {
+	for dir, files := range packages(t) {
+		for path, file := range files {
+			for _, spec := range file.Imports {
+				imported, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, rule := range forbidden {
+					if rule.pkg == dir && (imported == rule.imports || strings.HasPrefix(imported, rule.imports+"/")) {
+						t.Errorf("%s imports %s: %s", path, imported, rule.reason)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestNoPackageForEverything(t *testing.T) {
+	for dir := range packages(t) {
+		switch filepath.Base(dir) {
+		case "util", "utils", "common", "models", "pkg", "helpers":
+			t.Errorf("package %s: name it after what it knows", dir)
+		}
+	}
+}
+
+// Every package says what it is, and every exported name what it means.
+func TestEveryExportedNameIsDocumented(t *testing.T) {
+	for dir, files := range packages(t) {
+		list := make([]*ast.File, 0, len(files))
+		for _, f := range files {
+			list = append(list, f)
+		}
+		fset := token.NewFileSet()
+		pkg, err := doc.NewFromFiles(fset, list, module+"/"+dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pkg.Doc == "" {
+			t.Errorf("%s: no package comment", dir)
+		}
+		check := func(name, text string) {
+			if strings.TrimSpace(text) == "" {
+				t.Errorf("%s: %s is not documented", dir, name)
+			}
+		}
+		funcs := func(list []*doc.Func, of string) {
+			for _, f := range list {
+				check(of+f.Name, f.Doc)
+			}
+		}
+		values := func(list []*doc.Value) {
+			for _, v := range list {
+				if v.Doc != "" {
+					continue
+				}
+				for _, spec := range v.Decl.Specs {
+					s := spec.(*ast.ValueSpec)
+					check(s.Names[0].Name, s.Doc.Text()+s.Comment.Text())
+				}
+			}
+		}
+		funcs(pkg.Funcs, "")
+		values(pkg.Consts)
+		values(pkg.Vars)
+		for _, typ := range pkg.Types {
+			check(typ.Name, typ.Doc)
+			funcs(typ.Funcs, typ.Name+".")
+			funcs(typ.Methods, typ.Name+".")
+			values(typ.Consts)
+			values(typ.Vars)
+		}
+	}
+}
+
+// A file has one reason to change; one that grows beyond this has more.
+func TestFilesAreShort(t *testing.T) {
+	const most = 350
+	longer := map[string]string{
+		"queue/streams.go":   "one table of streams, with the checks that belong to each row",
+		"worker/batch.go":    "the batch and what a call's outcome does to it, which are read together",
+		"worker/schedule.go": "one value with one invariant",
+	}
+	for dir, files := range packages(t) {
+		for path := range files {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := dir + "/" + filepath.Base(path)
+			if n := strings.Count(string(text), "\n"); n > most && longer[name] == "" {
+				t.Errorf("%s has %d lines, more than %d: split it, or say here why not", name, n, most)
+			}
+		}
+	}
+}

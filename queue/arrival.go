@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Headers that a job carries when it comes back.
+const (
+	headerPublished = "Chatrelay-Published" // first publication, RFC 3339
+	headerAttempts  = "Chatrelay-Attempts"
+	headerError     = "Chatrelay-Error"
+	headerReplays   = "Chatrelay-Replays"
+)
+
+// newLease reads a delivered message. What cannot be read as a job is a lease too, an invalid one.
+func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, err
+	}
+	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, Behind: meta.NumPending, reply: msg.Reply()}
+	subject := msg.Subject()
+	rest, due := strings.CutPrefix(subject, duePrefix)
+	if !due {
+		rest = strings.TrimPrefix(subject, jobsPrefix)
+	}
+	priority, project, _ := strings.Cut(rest, ".")
+	l.Priority = Priority(priority)
+	if header := msg.Headers(); len(header) > 0 {
+		l.readHeaders(header)
+	}
+	l.Job, l.Invalid = DecodeJob(msg.Data())
+	if _, err := ParsePriority(priority); err != nil {
+		l.Priority = Normal
+		if l.Invalid == nil {
+			l.Invalid = invalid("the subject %.80q names no priority", subject)
+		}
+	}
+	if l.Invalid == nil && l.Job.ProjectID != project {
+		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120s; they must name the same project", l.Job.ProjectID, subject)
+	}
+	if l.Invalid != nil {
+		l.Raw = msg.Data()
+	}
+	return l, nil
+}
+
+func (l *Lease) readHeaders(h nats.Header) {
+	if t, err := time.Parse(time.RFC3339Nano, h.Get(headerPublished)); err == nil {
+		l.PublishedAt = t
+	}
+	l.Attempts, _ = strconv.Atoi(h.Get(headerAttempts)) // absent: zero
+	l.Replays, _ = strconv.Atoi(h.Get(headerReplays))
+	l.LastError = h.Get(headerError)
+}

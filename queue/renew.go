@@ -1,0 +1,51 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// renew tells the server three times within its patience that the leases of s are still held.
+// A lease counts as renewed only when a round trip after it proves that the server has read it.
+func (j *Jobs) renew(s *source) {
+	ticker := time.NewTicker(s.ackWait / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.stopped.Done():
+			return
+		case <-ticker.C:
+		}
+		begun := time.Now()
+		var due []*Lease
+		j.mu.Lock()
+		for l, from := range j.held {
+			age := begun.Sub(l.since)
+			if from == s && age >= s.ackWait/6 && age < j.cfg.MaxHold && !l.Lapsed(begun) {
+				due = append(due, l)
+			}
+		}
+		j.mu.Unlock()
+		if len(due) == 0 {
+			continue
+		}
+		for _, l := range due {
+			_ = j.q.nc.Publish(l.reply, []byte("+WPI")) // the flush tells
+		}
+		ctx, cancel := context.WithTimeout(j.stopped, s.ackWait/3)
+		err := j.q.nc.FlushWithContext(ctx)
+		cancel()
+		if j.stopped.Err() != nil {
+			return
+		}
+		if err != nil {
+			j.cfg.OnError(fmt.Errorf("renew %d leases of %s: %w", len(due), s.stream, err))
+			continue
+		}
+		until := begun.Add(s.ackWait).UnixNano()
+		for _, l := range due {
+			l.until.Store(until)
+		}
+	}
+}

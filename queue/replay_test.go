@@ -1,0 +1,117 @@
+package queue
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// settleDead takes the only job, buries it and acks it, as a worker does, and gives the letter.
+func settleDead(t *testing.T, q *Queue, jobs *Jobs) DeadLetter {
+	t.Helper()
+	l := take(t, jobs, 1)[0]
+	dead := letter(l.Job.ID, 0, l.Job.WovenIDs...)
+	dead.Where, dead.Priority, dead.Message, dead.Replays = l.Where(), l.Priority, l.Job.Message, l.Replays
+	bury(t, q, dead)
+	if err := Ack(t.Context(), []*Lease{l}); err != nil {
+		t.Fatal(err)
+	}
+	found := letters(t, q, Filter{})
+	if len(found) != 1 {
+		t.Fatalf("%d letters, want one", len(found))
+	}
+	return found[0]
+}
+
+// The replay comes inside the duplicate window of the job's own id, and must not be swallowed.
+func TestReplayPublishesThenDeletes(t *testing.T) {
+	q := newQueue(t)
+	publish(t, q, Urgent, job("one", "m ☕", "a", "b"))
+	jobs := openJobs(t, q, JobsConfig{})
+	for replays := range 3 { // and dies again, and is replayed again
+		dead := settleDead(t, q, jobs)
+		if dead.Replays != replays {
+			t.Errorf("letter %+v after %d replays", dead, replays)
+		}
+		if err := q.Replay(deadline(t), dead.Seq); err != nil {
+			t.Fatal(err)
+		}
+		if n := stored(t, q, DeadStream); n != 0 {
+			t.Errorf("%d letters after the replay", n)
+		}
+		if err := q.Replay(deadline(t), dead.Seq); !errors.Is(err, ErrNoLetter) {
+			t.Errorf("replaying a letter that is gone: %v", err)
+		}
+	}
+	l := take(t, jobs, 1)[0]
+	if l.Job.ID != "one" || l.Priority != Urgent || l.Replays != 3 || l.Attempts != 0 || l.Job.Message != "m ☕" || !slices.Equal(l.Job.WovenIDs, []string{"a", "b"}) {
+		t.Errorf("came back as %+v", l)
+	}
+}
+
+// Rule 6: a crash between publishing and deleting never loses, and a second replay repeats nothing.
+func TestReplayAfterACrashInBetween(t *testing.T) {
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	dead := settleDead(t, q, jobs)
+	msg, err := replayMessage(&dead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.js.PublishMsg(t.Context(), msg); err != nil {
+		t.Fatal(err)
+	}
+	// Here the first replay crashed.
+	if err := q.Replay(deadline(t), dead.Seq); err != nil {
+		t.Fatal(err)
+	}
+	take(t, jobs, 1)
+	if n := stored(t, q, "NOTIFY_NORMAL"); n != 1 {
+		t.Errorf("%d jobs after two replays of one letter, want one", n)
+	}
+	if n := stored(t, q, DeadStream); n != 0 {
+		t.Errorf("%d letters left", n)
+	}
+}
+
+// Rule 6, the other half: what could not be published is not deleted.
+func TestReplayIntoAFullStreamKeepsTheLetter(t *testing.T) {
+	q := newQueue(t)
+	publish(t, q, Normal, job("in-the-way", "m", "a"))
+	limit(t, q, "NOTIFY_NORMAL", func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+	bury(t, q, letter("one", 7, "a"))
+	if err := q.Replay(deadline(t), 1); !errors.Is(err, ErrFull) {
+		t.Errorf("replay into a full stream: %v", err)
+	}
+	if found := letters(t, q, Filter{}); len(found) != 1 {
+		t.Fatalf("%d letters left, want one", len(found))
+	}
+	limit(t, q, "NOTIFY_NORMAL", func(c *jetstream.StreamConfig) { c.MaxMsgs = 2 })
+	if err := q.Replay(deadline(t), 1); err != nil {
+		t.Error(err)
+	}
+	if n := stored(t, q, "NOTIFY_NORMAL"); n != 2 {
+		t.Errorf("%d jobs, want two", n)
+	}
+}
+
+func TestReplayOfWhatCannotBeAJob(t *testing.T) {
+	q := newQueue(t)
+	invalid := letter("", 1)
+	invalid.ProjectID, invalid.Reason, invalid.Raw, invalid.Message = UnknownProject, Invalid, []byte("{"), ""
+	odd := letter("odd", 2, "a")
+	odd.Priority = "pressing"
+	bury(t, q, invalid, odd)
+	if err := q.Replay(deadline(t), 1); !errors.Is(err, ErrNotReplayable) {
+		t.Errorf("replay of an invalid payload: %v", err)
+	}
+	if err := q.Replay(deadline(t), 2); err == nil {
+		t.Error("replayed a letter without a priority")
+	}
+	if n := stored(t, q, DeadStream); n != 2 {
+		t.Errorf("%d letters left, want both", n)
+	}
+}

@@ -1,0 +1,117 @@
+package queue
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// eventually waits until done, and fails the test at the deadline.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for ctx := deadline(t); !done(); {
+		if ctx.Err() != nil {
+			t.Fatalf("waited in vain until %s", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestStatusCounts(t *testing.T) {
+	q := newQueue(t)
+	empty, err := q.Status(t.Context(), time.Millisecond)
+	if err != nil || empty.Queued != 0 || empty.Held != 0 || empty.Dead != 0 || empty.OldestAge != 0 || len(empty.Priorities) != 3 || empty.Workers == nil {
+		t.Errorf("status of nothing %+v, %v", empty, err)
+	}
+	publish(t, q, Urgent, job("u", "m", "w"))
+	publish(t, q, Normal, job("n", "m", "w", "x"))
+	publish(t, q, Bulk, job("b", "m", "w"))
+	jobs := openJobs(t, q, JobsConfig{})
+	leases := take(t, jobs, 3)
+	eventually(t, "a job has an age", func() bool {
+		st, err := q.Status(t.Context(), time.Millisecond)
+		return err == nil && st.OldestAge > 0.05 && st.OldestAge < 60
+	})
+	jobs.cancel() // nothing more is taken in
+	jobs.intake.Wait()
+	for _, l := range leases { // the urgent one waits, the normal one comes due in parts, the bulk one stays held
+		switch l.Job.ID {
+		case "u":
+			err = Defer(t.Context(), []Deferral{{Lease: l, At: time.Now().Add(time.Hour)}})
+		case "n":
+			err = l.Split(t.Context(), 1)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, q, Urgent, job("u2", "m", "w"))
+	publish(t, q, Bulk, job("b1", "m", "w"), job("b2", "m", "w"), job("b3", "m", "w"))
+	expired := letter("y", 3, "a")
+	expired.Reason = Expired
+	bury(t, q, letter("x", 1, "a"), letter("x", 2, "a"), expired)
+
+	st, err := q.Status(t.Context(), time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []PriorityStatus{{Urgent, 1, 0, 0}, {Normal, 0, 0, 0}, {Bulk, 3, 1, 0}} {
+		got := st.Priorities[i]
+		if busy := want.Queued > 0 || want.Held > 0; (got.OldestAge > 0) != busy {
+			t.Errorf("%s: the oldest is %v s old", got.Priority, got.OldestAge)
+		}
+		if got.OldestAge = 0; got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if st.Queued != 4 || st.Held != 1 || st.Due != 2 || st.Waiting != 1 {
+		t.Errorf("status %+v", st)
+	}
+	if st.Dead != 3 || st.DeadByReason[Rejected] != 2 || st.DeadByReason[Expired] != 1 || st.DeadByReason[Invalid] != 0 {
+		t.Errorf("dead %d, by reason %v", st.Dead, st.DeadByReason)
+	}
+}
+
+func TestStatusWithoutStreams(t *testing.T) {
+	q, _ := newQueueAt(t)
+	if _, err := q.Status(t.Context(), time.Millisecond); err == nil {
+		t.Error("status without streams")
+	}
+}
+
+func TestStatusShowsAnnouncedWorkers(t *testing.T) {
+	q, b := newQueueAt(t)
+	initDid(t, q, InitConfig{})
+	hosts := func() []string {
+		st, err := q.Status(t.Context(), 100*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, w := range st.Workers {
+			if w.ID == "" {
+				t.Errorf("worker %+v", w)
+			}
+			all = append(all, w.Info["host"])
+		}
+		slices.Sort(all)
+		return all
+	}
+	first, second := connect(t, b), connect(t, b)
+	for i, c := range []struct {
+		q       *Queue
+		version string
+		host    string
+	}{{first, "v1.2.3", "one"}, {second, "dev", "two"}, {second, "(devel)", "three"}} {
+		stop, err := c.q.Announce(c.version, map[string]string{"host": c.host})
+		if err != nil {
+			t.Fatalf("announce %s: %v", c.version, err)
+		}
+		if i == 2 {
+			stop()
+		}
+	}
+	eventually(t, "two workers are shown", func() bool { return slices.Equal(hosts(), []string{"one", "two"}) })
+	second.Close()
+	eventually(t, "one worker is shown", func() bool { return slices.Equal(hosts(), []string{"one"}) })
+}
