@@ -114,22 +114,6 @@ func (j Job) Validate() error {
 // encode gives the JSON form that DecodeJob reads.
 func (j Job) encode() ([]byte, error) { return json.Marshal(j) }
 
-// parts splits the job into jobs of at most limit recipients, all with the same id.
-func (j Job) parts(limit int) []Job {
-	if limit <= 0 || len(j.WovenIDs) <= limit {
-		return []Job{j}
-	}
-	parts := make([]Job, 0, (len(j.WovenIDs)+limit-1)/limit)
-	for rest := j.WovenIDs; len(rest) > 0; {
-		n := min(limit, len(rest))
-		part := j
-		part.WovenIDs = rest[:n:n]
-		parts = append(parts, part)
-		rest = rest[n:]
-	}
-	return parts
-}
-
 func validID(id string) bool {
 	if len(id) == 0 || len(id) > MaxIDLength {
 		return false

@@ -26,9 +26,10 @@ const (
 	// TokenPath is the path of the token endpoint (chat-api.txt:114).
 	TokenPath = "/auth/realms/woven/protocol/openid-connect/token"
 
-	// DefaultClientID and DefaultClientSecret are accepted when Config names no
-	// others.
-	DefaultClientID     = "chatrelay-dev"
+	// DefaultClientID is accepted when Config names no other.
+	DefaultClientID = "chatrelay-dev"
+
+	// DefaultClientSecret goes with it.
 	DefaultClientSecret = "dev-secret"
 
 	// DefaultTokenLifetime is how long a token serves when Config does not say:

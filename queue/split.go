@@ -1,0 +1,57 @@
+package queue
+
+// parts splits the job into jobs of at most limit recipients, all with the same id.
+func (j Job) parts(limit int) []Job {
+	if limit <= 0 || len(j.WovenIDs) <= limit {
+		return []Job{j}
+	}
+	parts := make([]Job, 0, (len(j.WovenIDs)+limit-1)/limit)
+	for rest := j.WovenIDs; len(rest) > 0; {
+		n := min(limit, len(rest))
+		part := j
+		part.WovenIDs = rest[:n:n]
+		parts = append(parts, part)
+		rest = rest[n:]
+	}
+	return parts
+}
+
+// headerRoom is more than the headers of a published job take: names and values are bounded.
+const headerRoom = 512
+
+// piece is the JSON form of a job with some of its recipients.
+type piece struct {
+	data         []byte
+	first, count int // of the recipients
+}
+
+// pieces encodes the job in pieces of at most limit recipients and, as far as splitting can bring
+// it about, at most size bytes.
+func (j Job) pieces(limit, size int) (all []piece, err error) {
+	first := 0
+	var fit func(Job) error
+	fit = func(part Job) error {
+		data, err := part.encode()
+		if err != nil {
+			return err
+		}
+		n := len(part.WovenIDs)
+		if len(data) <= size || n == 1 {
+			all = append(all, piece{data, first, n})
+			first += n
+			return nil
+		}
+		for _, half := range part.parts((n + 1) / 2) {
+			if err := fit(half); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, part := range j.parts(limit) {
+		if err := fit(part); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
