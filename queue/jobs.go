@@ -244,7 +244,7 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 	lease.holder = j
 	lease.since = time.Now()
 	lease.size = len(msg.Data())
-	lease.until.Store(lease.since.Add(s.ackWait).UnixNano())
+	lease.LapseAt(lease.since.Add(s.ackWait))
 
 	j.mu.Lock()
 	j.held[lease] = s

@@ -77,6 +77,10 @@ func NewLease(lease *Lease, holder Holder) *Lease {
 	return lease
 }
 
+// LapseAt tells the lease until when it is safe: from then on the server may hand the job to
+// somebody else. It is for the lease's holder.
+func (l *Lease) LapseAt(t time.Time) { l.until.Store(t.UnixNano()) }
+
 // ErrEnded is returned when a lease that has ended is ended once more in another way.
 var ErrEnded = errors.New("the lease has ended already")
 

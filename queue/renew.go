@@ -43,9 +43,8 @@ func (j *Jobs) renew(s *source) {
 			j.cfg.OnError(fmt.Errorf("renew %d leases of %s: %w", len(due), s.stream, err))
 			continue
 		}
-		until := begun.Add(s.ackWait).UnixNano()
 		for _, l := range due {
-			l.until.Store(until)
+			l.LapseAt(begun.Add(s.ackWait))
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Config struct {
 	Linger time.Duration
 	// Concurrency is how many calls may be under way. Zero: 64.
 	Concurrency int
-	// RetryFor is how long after its publication a job is tried. Zero: 24 h.
+	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
 	// Grace is how long a stopping worker waits for calls under way. Zero: 30 s.
 	Grace time.Duration

@@ -32,7 +32,9 @@ type gate struct {
 // calls that were under way together when the API went down count as one failure.
 func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
 	if g.err != nil && began.Before(g.closed) {
-		g.until = later(g.until, now.Add(err.RetryAfter))
+		if asked := demanded(err); asked > 0 {
+			g.err, g.until = err, later(g.until, now.Add(asked))
+		}
 		return g.until.Sub(now)
 	}
 	if g.backoff == nil {
@@ -40,23 +42,31 @@ func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
 			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(2),
 			backoff.WithMaxInterval(gateMax), backoff.WithMaxElapsedTime(0))
 	}
-	wait := g.backoff.NextBackOff()
-	switch err.Kind {
-	case chatapi.Credential, chatapi.Misconfigured:
-		wait = max(wait, gateHuman)
-	case chatapi.Limited:
-		wait = max(wait, gateLimits)
-	}
-	wait = max(wait, err.RetryAfter)
+	wait := max(g.backoff.NextBackOff(), demanded(err))
 	g.err, g.closed, g.until = err, now, now.Add(wait)
 	return wait
 }
 
-// succeed opens the gate.
-func (g *gate) succeed() {
-	if g.err != nil {
-		*g = gate{}
+// demanded is how long the gate must stay closed whatever the backoff says.
+func demanded(err *chatapi.Error) time.Duration {
+	switch err.Kind {
+	case chatapi.Credential, chatapi.Misconfigured:
+		return max(gateHuman, err.RetryAfter)
+	case chatapi.Limited:
+		return max(gateLimits, err.RetryAfter)
 	}
+	return err.RetryAfter
+}
+
+// succeed opens the gate after a call that began at some time, and tells whether it was closed.
+// That an earlier call got through is a reason to try again after a blip, but none to ignore what
+// a 429 or a Retry-After demanded since, or that the credential was withdrawn.
+func (g *gate) succeed(began time.Time) bool {
+	if g.err == nil || began.Before(g.closed) && demanded(g.err) > 0 {
+		return false
+	}
+	*g = gate{}
+	return true
 }
 
 func later(a, b time.Time) time.Time {

@@ -86,6 +86,10 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 	t := newTask(l)
 	p := s.projects[l.Job.ProjectID]
 	switch {
+	case l.Lapsed(now):
+		t.gone = true
+		s.finished = append(s.finished, t)
+		return
 	case l.Invalid != nil:
 		t.open, t.failures = 0, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
 		s.finished = append(s.finished, t)
@@ -131,7 +135,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 	if b.size >= s.cfg.MaxRecipients {
 		s.seal(b)
 	}
-	if f.place == nowhere || b == f.queue[0] {
+	if f.place == nowhere || f.queue[0].closed {
 		s.place(now, f)
 	}
 }
@@ -151,14 +155,22 @@ func (s *schedule) seal(b *batch) {
 	}
 }
 
-// wait defers a task until its project's gate opens, or gives it up if its time is over.
+// wait defers a task until its project's gate opens, or gives it up if its time is over. A job
+// that has met no failure yet, neither of its own nor by having waited for this gate before, gets
+// another chance: it may have grown old while no worker ran.
 func (s *schedule) wait(now time.Time, t *task, p *project) {
-	end := t.lease.PublishedAt.Add(s.cfg.RetryFor)
-	if p.gate.err != nil && !now.Before(end) {
+	end := t.end(s.cfg.RetryFor)
+	switch {
+	case t.lease.Lapsed(now):
+		t.gone = true
+		s.finished = append(s.finished, t)
+		return
+	case t.lastErr != "" && !now.Before(end):
 		t.failAll(queue.Exhausted, shorten(p.gate.err.Error()), p.gate.err.Status)
 		s.finished = append(s.finished, t)
 		return
 	}
+	t.lastErr = p.gate.err.Error()
 	t.back = p.gate.until
 	if end.After(now) && end.Before(t.back) {
 		t.back = end
@@ -245,6 +257,7 @@ func (s *schedule) grant(now time.Time, lvl int) *batch {
 		done, callable := b.prepare(now)
 		s.finished = append(s.finished, done...)
 		if !callable {
+			s.forget(b.key.project)
 			continue
 		}
 		f.deficit -= b.cost()
@@ -311,8 +324,7 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 		f.queue = slices.Insert(f.queue, 0, b)
 	}
 	if res.err == nil || res.err.Kind == chatapi.Refused {
-		opened = p.gate.err != nil
-		p.gate.succeed()
+		opened = p.gate.succeed(began)
 	} else {
 		wait = p.gate.fail(now, began, res.err)
 		if wait > deferAfter {
@@ -324,10 +336,15 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 			s.place(now, f)
 		}
 	}
-	if p.gate.err == nil && !p.holds() {
-		delete(s.projects, b.key.project)
-	}
+	s.forget(b.key.project)
 	return wait, opened
+}
+
+// forget drops a project of which nothing is to be remembered.
+func (s *schedule) forget(id string) {
+	if p := s.projects[id]; p.gate.err == nil && !p.holds() {
+		delete(s.projects, id)
+	}
 }
 
 // evict defers what waits behind a gate that closed for long, all but one batch, with which the

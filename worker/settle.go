@@ -16,6 +16,9 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 	var done []*queue.Lease
 	var rest []queue.Deferral
 	for _, t := range tasks {
+		if !t.gone && t.open > 0 && !t.ending && t.lease.Lapsed(now) {
+			t.gone = true // to publish the job anew would make two of it
+		}
 		if t.gone { // somebody else has the job: nothing said here is his
 			t.lease.Release()
 			continue
@@ -31,6 +34,9 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 		if err := graveyard.Bury(ctx, letters); err != nil {
 			return nil, err
 		}
+	}
+	for _, t := range tasks {
+		t.ending = true
 	}
 	if err := queue.Defer(ctx, rest); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -23,7 +24,9 @@ type Worker struct {
 	calls    int       // under way
 	chores   int       // under way, at most one of each kind
 	busy     [3]bool   // which kinds of chore are under way
+	size     [3]int    // how many tasks the next chore of a kind takes on
 	again    time.Time // when chores that failed may be tried again
+	cutOff   int       // jobs whose call was cut off, and may have been delivered
 	stopping bool      // nothing new is begun
 	deadline time.Time // when a stopping worker gives up what it could not record
 
@@ -62,6 +65,7 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 	return &Worker{
 		cfg: cfg, source: source, sender: sender, graveyard: graveyard,
 		schedule: newSchedule(cfg),
+		size:     [3]int{choreSize, choreSize, choreSize},
 		results:  make(chan outcome, cfg.Concurrency+3),
 	}
 }
@@ -85,7 +89,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	stop := ctx.Done()
 	for {
 		now := time.Now()
-		if !w.stopping {
+		if ctx.Err() == nil {
 			w.begin(calls, now)
 		}
 		w.doChores(calls, now)
@@ -205,14 +209,22 @@ func (w *Worker) handBack(now time.Time, o outcome) {
 	if o.batch == nil {
 		w.chores--
 		w.busy[o.chore] = false
-		if len(o.left) > 0 {
-			w.again = now.Add(time.Second)
-			list := w.chore(o.chore)
-			*list = append(o.left, *list...)
+		size := &w.size[o.chore]
+		if len(o.left) == 0 {
+			*size = min(2**size, choreSize)
+			return
 		}
+		// It may be one task that can never be done, such as a letter that is too large: so the
+		// others go first next time, and fewer at once.
+		w.again, *size = now.Add(time.Second), max(1, len(o.left)/2)
+		list := w.chore(o.chore)
+		*list = append(*list, o.left...)
 		return
 	}
 	w.calls--
+	if err := o.result.err; w.stopping && !now.Before(w.deadline) && err != nil && err.MayBeDelivered {
+		w.cutOff += o.result.jobs
+	}
 	w.schedule.finished = append(w.schedule.finished, o.unsettled...)
 	wait, opened := w.schedule.done(now, o.began, o.batch, o.result)
 	if wait > 0 || opened {
@@ -248,7 +260,7 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 		if len(*list) == 0 || w.busy[kind] {
 			continue
 		}
-		n := min(len(*list), choreSize)
+		n := min(len(*list), w.size[kind])
 		tasks := (*list)[:n:n]
 		*list = (*list)[n:]
 		w.busy[kind] = true
@@ -278,6 +290,7 @@ func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*tas
 		return nil
 	}
 	for i, t := range tasks {
+		t.ending = true
 		if err := t.lease.Split(ctx, w.cfg.MaxRecipients); err != nil {
 			w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Err: err})
 			return tasks[i:]
@@ -299,10 +312,12 @@ func (w *Worker) giveBack(now time.Time) {
 		}
 		leases = append(leases, t.lease)
 	}
-	for _, t := range w.schedule.large {
-		leases = append(leases, t.lease)
-	}
-	w.schedule.large = nil
+	w.schedule.large = slices.DeleteFunc(w.schedule.large, func(t *task) bool {
+		if !t.ending {
+			leases = append(leases, t.lease)
+		}
+		return !t.ending
+	})
 	w.release(leases)
 }
 
@@ -322,7 +337,7 @@ func (w *Worker) left() int {
 
 // leave tells what could not be recorded.
 func (w *Worker) leave() error {
-	if n := w.left(); n > 0 {
+	if n := w.left() + w.cutOff; n > 0 {
 		return fmt.Errorf("%w: %d; they will be delivered again", ErrUnsettled, n)
 	}
 	return nil

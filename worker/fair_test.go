@@ -1,0 +1,132 @@
+package worker
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// A project's flood delays no other project by more than about a round.
+func TestFloodDelaysNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.start(Config{Concurrency: 4})
+		for i := range 5000 {
+			w.publish(text("flood", fmt.Sprint("text", i), "a"))
+		}
+		time.Sleep(time.Second)
+		begin := time.Now()
+		for i := range 20 {
+			w.publish(text(fmt.Sprint("q", i), "hello", "a"))
+		}
+		w.finish(r, time.Hour)
+		// In a round the flood has an eighth of a full call, 62 recipients: 16 times 20 ms.
+		const round = 700 * time.Millisecond
+		for _, c := range w.sent() {
+			if c.project != "flood" && at(begin, c.at) > round {
+				t.Errorf("%s waited %v", c.project, at(begin, c.at))
+			}
+		}
+	})
+}
+
+// Turns are counted in recipients, so batches that are large buy nothing.
+func TestSharesAreCountedInRecipients(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 6000 {
+			w.publish(text("small", fmt.Sprint("text", i), "a"))
+		}
+		for i := range 12 {
+			w.publish(text("large", fmt.Sprint("text", i), people("a", 500)...))
+		}
+		r := w.start(Config{Concurrency: 4, Linger: -1}) // nobody has a start by being full at once
+		w.finish(r, time.Hour)
+		told := map[string]int{}
+		for _, c := range w.sent() {
+			told[c.project] += len(c.ids)
+			s, l := told["small"], told["large"]
+			if max(s, l) < 5500 && (s > l+1200 || l > s+1200) {
+				t.Fatalf("after %d recipients of one project and %d of the other", s, l)
+			}
+		}
+	})
+}
+
+// An urgent call goes first, and the others are not starved by urgent ones without end.
+func TestPriorities(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		for i := range 400 {
+			for _, p := range queue.Priorities() {
+				w.publish(text("p", fmt.Sprint("text", i, p), "a"), priority(p))
+			}
+		}
+		r := w.start(Config{Concurrency: 1})
+		w.finish(r, time.Hour)
+		count := map[queue.Priority]int{}
+		for i, c := range w.sent()[:300] {
+			for p := range c.priorities {
+				count[p]++
+			}
+			if i == 3 && count[queue.Urgent] != 4 {
+				t.Errorf("the first calls are %v", count)
+			}
+		}
+		if count[queue.Urgent] < 200 || count[queue.Normal] < 30 || count[queue.Bulk] < 15 || count[queue.Bulk] > count[queue.Normal] {
+			t.Errorf("of 300 calls %v", count)
+		}
+	})
+}
+
+// One project's outage delays no other project's jobs.
+func TestOutageDelaysNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = failing("down", 1e6, failure503())
+		r := w.start(Config{Concurrency: 2})
+		for i := range 1000 {
+			w.publish(text("down", fmt.Sprint("text", i), "a"))
+		}
+		for i := range 100 {
+			time.Sleep(time.Second)
+			begin := time.Now()
+			w.publish(text("up", fmt.Sprint("text", i), "a"))
+			time.Sleep(time.Second)
+			if n := w.timesTold("up", fmt.Sprint("text", i), "a"); n != 1 {
+				t.Fatalf("told %d times", n)
+			}
+			calls := w.sent()
+			for c := len(calls) - 1; c >= 0; c-- {
+				if calls[c].project == "up" {
+					if waited := at(begin, calls[c].at); waited > 40*time.Millisecond {
+						t.Errorf("waited %v", waited)
+					}
+					break
+				}
+			}
+		}
+		w.answers.Lock()
+		w.answer = nil
+		w.answers.Unlock()
+		w.finish(r, time.Hour)
+	})
+}
+
+// What a project leaves behind when it has nothing to do is nothing.
+func TestProjectsAreForgotten(t *testing.T) {
+	s := newSchedule(Config{}.withDefaults())
+	now := time.Now()
+	for i := range 100 {
+		job := text(fmt.Sprint("p", i), "hello", "a")
+		if i%2 == 0 {
+			job.ExpiresAt = now.Add(time.Millisecond)
+		}
+		s.add(now, queue.NewLease(&queue.Lease{Job: job, PublishedAt: now}, nil))
+	}
+	now = now.Add(time.Second)
+	for b := s.next(now); b != nil; b = s.next(now) {
+		s.done(now, now, b, b.record(now, time.Hour, okReport, nil))
+	}
+	if len(s.finished) != 50 || len(s.projects)+len(s.open)+len(s.waiting) != 0 {
+		t.Errorf("%d expired, %d projects, %d open, %d waiting", len(s.finished), len(s.projects), len(s.open), len(s.waiting))
+	}
+}

@@ -1,0 +1,210 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// outcomes checks rule 1 at the moment when a lease ends for some of its recipients: each was told
+// on account of this job, or stands in its letter. The caller holds mu.
+func (s *session) outcomes(l *queue.Lease, ids []string) {
+	w, st := s.w, s.w.leases[l].stored
+	if l.Invalid != nil {
+		if _, ok := w.letters[grave{queue.UnknownProject, queue.Invalid, l.Where()}]; !ok {
+			w.fault("rule 1: invalid %s is acked and not in a letter", l.Where())
+		}
+		st.root.outcome["*"] = "invalid"
+		return
+	}
+	in := map[string]queue.Reason{}
+	for _, reason := range queue.Reasons() {
+		for _, id := range w.letters[grave{l.Job.ProjectID, reason, l.Where()}].WovenIDs {
+			in[id] = reason
+		}
+	}
+	for _, id := range ids {
+		p := person{l.Job.ProjectID, l.Job.Message, id}
+		switch {
+		case in[id] != "":
+			st.root.outcome[id] = string(in[id])
+		case w.told[p] > w.used[p]:
+			w.used[p]++
+			st.root.outcome[id] = "told"
+		case w.told[p] > 0 && w.excused[p]: // told by somebody else's call for the same job
+			st.root.outcome[id] = "told"
+		default:
+			w.fault("rule 1: %s ends, and %s was neither told nor buried", l.Where(), id)
+		}
+	}
+}
+
+// end checks rule 2 and returns the holding of a lease that is to be ended. Nil: nothing is to be
+// done. The caller holds mu.
+func (s *session) end(l *queue.Lease, how string) *holding {
+	h := s.w.leases[l]
+	switch {
+	case h.ended == "lost":
+		return nil
+	case h.ended != "":
+		s.w.fault("rule 2: the lease on %s ends by %s and ended by %s before", l.Where(), how, h.ended)
+		return nil
+	}
+	return h
+}
+
+func (s *session) over(l *queue.Lease, h *holding, how string) {
+	h.ended = how
+	s.forget(l)
+}
+
+// Ack implements queue.Holder.
+func (s *session) Ack(_ context.Context, leases []*queue.Lease) error {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.dead {
+		return errDead
+	}
+	if w.ackErr != nil {
+		if err := w.ackErr(); err != nil {
+			return err
+		}
+	}
+	var lost error
+	if w.ackLost != nil {
+		lost = w.ackLost()
+	}
+	for _, l := range leases {
+		h := s.end(l, "ack")
+		if h == nil {
+			continue
+		}
+		if !h.durable {
+			s.outcomes(l, l.Job.WovenIDs)
+			h.durable = true
+			w.acks = append(w.acks, ended{time.Now(), l})
+		}
+		delete(w.standing, h.stored)
+		if lost == nil {
+			s.over(l, h, "ack")
+		}
+	}
+	return lost
+}
+
+// Defer implements queue.Holder.
+func (s *session) Defer(_ context.Context, deferrals []queue.Deferral) error {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.dead {
+		return errDead
+	}
+	applied, err := true, error(nil)
+	if w.deferErr != nil {
+		applied, err = w.deferErr()
+	}
+	if err != nil && !applied {
+		return err
+	}
+	for _, d := range deferrals {
+		h := s.end(d.Lease, "defer")
+		if h == nil {
+			continue
+		}
+		if !h.durable {
+			h.durable = true
+			w.postpone(d, h)
+		}
+		if err == nil {
+			s.over(d.Lease, h, "defer")
+		}
+	}
+	return err
+}
+
+// postpone publishes the rest of a job anew for a time. The caller holds mu.
+func (w *world) postpone(d queue.Deferral, h *holding) {
+	l := d.Lease
+	job := l.Job
+	if d.WovenIDs != nil {
+		job.WovenIDs = slices.Clone(d.WovenIDs)
+		h.session.outcomes(l, slices.DeleteFunc(slices.Clone(l.Job.WovenIDs), func(id string) bool { return slices.Contains(job.WovenIDs, id) }))
+	}
+	if len(job.WovenIDs) == 0 {
+		w.fault("%s is deferred for nobody", l.Where())
+	}
+	w.defers = append(w.defers, deferral{time.Now(), d})
+	again := w.anew(h.stored, job, d.Attempts, d.LastError)
+	delete(w.standing, h.stored)
+	time.AfterFunc(time.Until(d.At), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.arrive(again)
+	})
+}
+
+// anew is a job that came from another. The caller holds mu.
+func (w *world) anew(from *stored, job queue.Job, attempts int, lastError string) *stored {
+	w.seq++
+	l := &from.lease
+	again := &stored{root: from.root, lease: queue.Lease{
+		Job: job, Priority: l.Priority, Stream: queue.LaterStream, Seq: w.seq, PublishedAt: l.PublishedAt,
+		Attempts: attempts, LastError: lastError, Replays: l.Replays,
+	}}
+	w.standing[again] = true
+	return again
+}
+
+// Split implements queue.Holder.
+func (s *session) Split(_ context.Context, l *queue.Lease, limit int) error {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.dead {
+		return errDead
+	}
+	if w.splitErr != nil {
+		if err := w.splitErr(); err != nil {
+			return err
+		}
+	}
+	h := s.end(l, "split")
+	if h == nil {
+		return nil
+	}
+	w.splits++
+	for ids := range slices.Chunk(l.Job.WovenIDs, limit) {
+		job := l.Job
+		job.WovenIDs = ids
+		w.arrive(w.anew(h.stored, job, l.Attempts, l.LastError))
+	}
+	delete(w.standing, h.stored)
+	s.over(l, h, "split")
+	return nil
+}
+
+// Release implements queue.Holder.
+func (s *session) Release(l *queue.Lease) {
+	w := s.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := s.end(l, "release")
+	if s.dead || h == nil {
+		return
+	}
+	w.freed = append(w.freed, ended{time.Now(), l})
+	s.over(l, h, "release")
+	if !l.Lapsed(time.Now()) {
+		w.arrive(h.stored)
+		return
+	}
+	time.AfterFunc(redelivery, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.arrive(h.stored)
+	})
+}

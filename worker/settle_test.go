@@ -1,0 +1,187 @@
+package worker
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// rejecting answers that the API did not reach some.
+func rejecting(reason string, ids ...string) func(call) (chatapi.Report, error) {
+	return func(c call) (chatapi.Report, error) {
+		var failed []string
+		for _, id := range c.ids {
+			if slices.Contains(ids, id) {
+				failed = append(failed, id)
+			}
+		}
+		if failed == nil {
+			return chatapi.Report{}, nil
+		}
+		return chatapi.Report{Failures: []chatapi.Failure{{WovenIDs: failed, Reason: reason}}}, nil
+	}
+}
+
+func TestRejectedRecipientsAreBuried(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = rejecting("user not found", "b", "d")
+		r := w.start(Config{})
+		published := time.Now()
+		w.publish(text("p", "hello", "a", "b", "c", "d"), func(s *stored) { s.lease.Replays, s.lease.Attempts = 2, 3 })
+		w.publish(text("p", "hello", "e"))
+		w.finish(r, time.Minute)
+		got := w.letter(queue.Rejected)
+		want := queue.DeadLetter{
+			JobID: "job-1", ProjectID: "p", Priority: queue.Normal, Message: "hello", WovenIDs: []string{"b", "d"},
+			Reason:   queue.Rejected,
+			Failures: []queue.Failure{{WovenIDs: []string{"b", "d"}, Detail: "user not found", Status: 200}},
+			Attempts: 4, PublishedAt: published, FailedAt: got.FailedAt, Replays: 2, Where: "normal-1",
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("the letter is\n%+v, want\n%+v", got, want)
+		}
+		if took := at(published, got.FailedAt); took != 40*time.Millisecond {
+			t.Errorf("failed after %v, want 40ms", took)
+		}
+		if len(w.sent()) != 1 {
+			t.Errorf("%d calls, want 1", len(w.sent()))
+		}
+	})
+}
+
+// One letter for each reason, one entry for each thing that was said.
+func TestLetters(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	l := queue.NewLease(&queue.Lease{Job: text("p", "hello", "a", "b", "c", "d", "e"), Priority: queue.Bulk, Stream: "NOTIFY_BULK", Seq: 7}, nil)
+	task := newTask(l)
+	task.fail("a", queue.Rejected, "not found", 200)
+	task.fail("b", queue.Refused, "bad", 400)
+	task.fail("c", queue.Rejected, "blocked", 200)
+	task.fail("d", queue.Rejected, "not found", 200)
+	task.fail("e", queue.Expired, "late", 0)
+	letters := task.letters(now)
+	if len(letters) != 3 || task.open != 0 {
+		t.Fatalf("%d letters, %d open; want 3 and 0", len(letters), task.open)
+	}
+	first := letters[0]
+	want := []queue.Failure{{WovenIDs: []string{"a", "d"}, Detail: "not found", Status: 200}, {WovenIDs: []string{"c"}, Detail: "blocked", Status: 200}}
+	if first.Reason != queue.Rejected || !reflect.DeepEqual(first.Failures, want) || !reflect.DeepEqual(first.WovenIDs, []string{"a", "d", "c"}) {
+		t.Errorf("the first letter is %+v", first)
+	}
+	for _, l := range letters {
+		if l.Where != "bulk-7" || l.FailedAt != now || l.Priority != queue.Bulk || l.Message != "hello" {
+			t.Errorf("letter %+v", l)
+		}
+	}
+	if again := task.letters(now); !reflect.DeepEqual(again, letters) {
+		t.Error("asked again, the letters differ")
+	}
+}
+
+func TestGraveyardDownForAWhile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = rejecting("blocked", "b", "c")
+		fails := 4
+		w.buryErr = func(letters []queue.DeadLetter) (int, error) {
+			if fails--; fails >= 0 {
+				return len(letters) / 2, errDown // partly written
+			}
+			return len(letters), nil
+		}
+		r := w.start(Config{})
+		begin := time.Now()
+		w.publish(text("p", "hello", "a", "b"))
+		w.publish(text("p", "hello", "c", "d"))
+		w.finish(r, time.Minute)
+		if len(w.sent()) != 1 || len(w.letters) != 2 {
+			t.Errorf("%d calls, %d letters; want 1 and 2", len(w.sent()), len(w.letters))
+		}
+		if took := at(begin, w.acks[0].at); took < 3*time.Second || took > 10*time.Second {
+			t.Errorf("acked after %v; with a second between the attempts it takes some", took)
+		}
+	})
+}
+
+// One letter that can never be written holds up no other job.
+func TestPoisonedLetter(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = rejecting("blocked", "poison", "x", "y")
+		w.buryErr = func(letters []queue.DeadLetter) (int, error) {
+			if slices.ContainsFunc(letters, func(l queue.DeadLetter) bool { return l.WovenIDs[0] == "poison" }) {
+				return 0, errors.New("too large")
+			}
+			return len(letters), nil
+		}
+		r := w.start(Config{Grace: time.Second})
+		w.publish(text("p", "hello", "poison"))
+		for _, id := range append(people("a", 20), "x", "y") {
+			w.publish(text("p", "hello", id))
+		}
+		time.Sleep(5 * time.Minute)
+		w.mu.Lock()
+		if len(w.standing) != 1 {
+			t.Errorf("%d jobs are left, want the poisoned one only", len(w.standing))
+		}
+		w.mu.Unlock()
+		if err := r.stop(); !errors.Is(err, ErrUnsettled) {
+			t.Errorf("Run returned %v, want ErrUnsettled", err)
+		}
+	})
+}
+
+func TestAckFails(t *testing.T) {
+	for name, lost := range map[string]bool{"before it takes effect": false, "after it took effect": true} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.answer = rejecting("blocked", "b")
+				fails := 3
+				fail := func() error {
+					if fails--; fails >= 0 {
+						return errDown
+					}
+					return nil
+				}
+				if lost {
+					w.ackLost = fail
+				} else {
+					w.ackErr = fail
+				}
+				r := w.start(Config{})
+				w.publish(text("p", "hello", "a", "b"))
+				time.Sleep(10 * time.Second)
+				w.finish(r, time.Minute)
+				if len(w.sent()) != 1 || len(w.letters) != 1 || fails >= 0 {
+					t.Errorf("%d calls, %d letters, %d acks to fail; want 1, 1, none", len(w.sent()), len(w.letters), fails)
+				}
+			})
+		})
+	}
+}
+
+func TestEvents(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = rejecting("blocked", "b")
+		r := w.start(Config{})
+		w.publish(text("p", "hello", "a", "b"))
+		w.finish(r, time.Minute)
+		var kinds []EventKind
+		for _, e := range w.events {
+			kinds = append(kinds, e.Kind)
+		}
+		if !slices.Equal(kinds, []EventKind{EventCall, EventSettled}) {
+			t.Fatalf("events %v", kinds)
+		}
+		c, s := w.events[0], w.events[1]
+		if c.ProjectID != "p" || c.Priority != queue.Normal || c.Jobs != 1 || c.Recipients != 2 || c.Delivered != 1 || c.Status != 200 || c.Duration != w.latency || c.Err != nil {
+			t.Errorf("call event %+v", c)
+		}
+		if s.ProjectID != "p" || s.Jobs != 1 || s.Recipients != 2 || len(s.Letters) != 1 {
+			t.Errorf("settled event %+v", s)
+		}
+	})
+}

@@ -1,0 +1,260 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// What is under way is awaited and settled, the rest is given back at once, nothing is repeated.
+func TestStop(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.latency = 2 * time.Second
+		w.answer = rejecting("blocked", "b0")
+		r := w.start(Config{Concurrency: 2, MaxRecipients: 5})
+		for i := range 10 {
+			w.publish(text("p", fmt.Sprint("text", i), fmt.Sprint("a", i), fmt.Sprint("b", i)))
+		}
+		w.publish(text("p", "large", people("l", 20)...))
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if err := r.stop(); err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+		if took := time.Since(begin); took > 2*time.Second {
+			t.Errorf("stopping took %v", took)
+		}
+		if len(w.acks) != 2 || len(w.letters) != 1 {
+			t.Errorf("%d acks and %d letters, want 2 and 1", len(w.acks), len(w.letters))
+		}
+		for _, e := range w.freed {
+			if at(begin, e.at) != 0 {
+				t.Errorf("%s was released after %v", e.lease.Where(), at(begin, e.at))
+			}
+		}
+		if len(w.freed) != 12 { // 8 and 4 parts
+			t.Errorf("%d released, want 12", len(w.freed))
+		}
+		w.finish(w.start(Config{}), time.Hour)
+	})
+}
+
+func TestStopWhileIdle(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.start(Config{})
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if err := r.stop(); err != nil || time.Since(begin) != 0 {
+			t.Errorf("Run returned %v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+// late is a source that has one more lease when it is asked to end.
+type late struct {
+	*session
+	w *world
+}
+
+func (l late) Next(ctx context.Context) ([]*queue.Lease, error) {
+	leases, err := l.session.Next(ctx)
+	if err != nil && len(l.w.roots) == 0 {
+		st := l.w.publish(text("p", "hello", "a"))
+		l.w.mu.Lock()
+		defer l.w.mu.Unlock()
+		l.w.ready = nil
+		leases = append(leases, l.hold(st))
+	}
+	return leases, err
+}
+
+func TestLeasesThatArriveWhileStoppingAreReleased(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.start(Config{}, func(s *session) Source { return late{s, w} })
+		time.Sleep(time.Second)
+		if err := r.stop(); err != nil || len(w.freed) != 1 {
+			t.Errorf("Run returned %v, %d released; want nil and 1", err, len(w.freed))
+		}
+		w.finish(w.start(Config{}), time.Minute)
+	})
+}
+
+// Of a job of which something is known only the rest comes back.
+func TestStopWhileHalving(t *testing.T) {
+	for after := 100 * time.Millisecond; after < 2500*time.Millisecond; after += 200 * time.Millisecond {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.latency = 100 * time.Millisecond
+			w.answer = refusing
+			ids := bad(people("a", 100), 7, 60)
+			r := w.start(Config{})
+			w.publish(text("p", "hello", ids[:50]...))
+			w.publish(text("p", "hello", ids[50:]...))
+			time.Sleep(after)
+			if err := r.stop(); err != nil {
+				t.Errorf("Run returned %v", err)
+			}
+			for _, d := range w.defers {
+				if len(d.WovenIDs) == 0 || len(d.WovenIDs) == 50 || d.Attempts == 0 {
+					t.Errorf("deferred for %d recipients after %d attempts", len(d.WovenIDs), d.Attempts)
+				}
+			}
+			w.finish(w.start(Config{}), time.Minute)
+			exactlyBad(t, w)
+			for _, id := range ids {
+				if n := w.timesTold("p", "hello", id); n > 1 {
+					t.Errorf("%s was told %d times", id, n)
+				}
+			}
+		})
+	}
+}
+
+func TestGraveyardDownWhileStopping(t *testing.T) {
+	for name, c := range map[string]struct {
+		err error
+		bit time.Duration
+	}{"fails": {errDown, 2 * time.Second}, "hangs": {errHang, settleTimeout + time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.answer = rejecting("blocked", "a")
+				w.buryErr = func([]queue.DeadLetter) (int, error) { return 0, c.err }
+				r := w.start(Config{Grace: 15 * time.Second})
+				w.publish(text("p", "hello", "a", "b"))
+				time.Sleep(time.Second)
+				begin := time.Now()
+				if err := r.stop(); !errors.Is(err, ErrUnsettled) {
+					t.Errorf("Run returned %v", err)
+				}
+				if took := time.Since(begin); took < 15*time.Second || took > 15*time.Second+c.bit {
+					t.Errorf("stopping took %v", took)
+				}
+				if len(w.acks) != 0 {
+					t.Error("acked without a letter")
+				}
+				w.buryErr = nil
+				w.finish(w.start(Config{}), time.Minute)
+			})
+		})
+	}
+}
+
+func TestGraveyardComesBackWhileStopping(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = rejecting("blocked", "a")
+		up := time.Now().Add(10 * time.Second)
+		w.buryErr = func(l []queue.DeadLetter) (int, error) {
+			if time.Now().Before(up) {
+				return 0, errDown
+			}
+			return len(l), nil
+		}
+		r := w.start(Config{})
+		w.publish(text("p", "hello", "a", "b"))
+		time.Sleep(time.Second)
+		if err := r.stop(); err != nil || len(w.acks) != 1 {
+			t.Errorf("Run returned %v, %d acks; want nil and 1", err, len(w.acks))
+		}
+		w.accounted()
+	})
+}
+
+// What is known is recorded although the time for calls is up.
+func TestOutcomesAreRecordedBeyondGrace(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.latency, w.burial = 5*time.Second, 3*time.Second
+		w.answer = rejecting("blocked", "a")
+		r := w.start(Config{Grace: 5 * time.Second})
+		w.publish(text("p", "hello", "a", "b"))
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if err := r.stop(); err != nil || len(w.acks) != 1 {
+			t.Errorf("Run returned %v, %d acks; want nil and 1", err, len(w.acks))
+		}
+		if took := time.Since(begin); took != 7020*time.Millisecond {
+			t.Errorf("stopping took %v", took)
+		}
+		w.accounted()
+	})
+}
+
+// A call that was cut off may have been delivered, and will be repeated: that is no clean stop.
+func TestCallThatHangsIsCutOff(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = func(c call) (chatapi.Report, error) {
+			if c.project == "p" && c.n < 2 {
+				return chatapi.Report{}, errHang
+			}
+			return chatapi.Report{}, nil
+		}
+		r := w.start(Config{Grace: 5 * time.Second})
+		w.publish(text("p", "hello", "a"))
+		w.publish(text("q", "hello", "a"))
+		time.Sleep(time.Second)
+		begin := time.Now()
+		if err := r.stop(); !errors.Is(err, ErrUnsettled) {
+			t.Errorf("Run returned %v", err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("stopping took %v", took)
+		}
+		if len(w.freed) != 1 || len(w.acks) != 1 {
+			t.Errorf("%d released, %d acked; want 1 and 1", len(w.freed), len(w.acks))
+		}
+		w.finish(w.start(Config{}), time.Minute)
+	})
+}
+
+// A split that was tried and failed goes on while stopping; one not yet tried is given back.
+func TestStopWhileSplitsFail(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		down := true
+		w.splitErr = func() error {
+			if down {
+				return errDown
+			}
+			return nil
+		}
+		r := w.start(Config{MaxRecipients: 5})
+		for i := range 3 {
+			w.publish(text("p", "large", people(fmt.Sprint("l", i), 20)...))
+		}
+		time.Sleep(1500 * time.Millisecond)
+		r.cancel()
+		time.Sleep(2 * time.Second)
+		w.mu.Lock()
+		down = false
+		w.mu.Unlock()
+		if err := r.stop(); err != nil {
+			t.Errorf("Run returned %v", err)
+		}
+		if w.splits+len(w.freed) < 3 || w.splits == 0 {
+			t.Errorf("%d splits, %d released", w.splits, len(w.freed))
+		}
+		w.finish(w.start(Config{}), time.Minute)
+	})
+}
+
+func TestStopBehindAClosedGate(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = failing("p", 3, failure503())
+		r := w.start(Config{Concurrency: 1})
+		for i := range 5 {
+			w.publish(text("p", fmt.Sprint("text", i), "a"))
+		}
+		time.Sleep(100 * time.Millisecond)
+		begin := time.Now()
+		if err := r.stop(); err != nil || time.Since(begin) != 0 || len(w.freed) != 5 {
+			t.Errorf("Run returned %v after %v, %d released; want nil at once and 5", err, time.Since(begin), len(w.freed))
+		}
+		if slices.ContainsFunc(w.events, func(e Event) bool { return e.Kind == EventTrouble }) {
+			t.Error("there was trouble")
+		}
+		w.finish(w.start(Config{}), time.Minute)
+	})
+}
