@@ -63,7 +63,7 @@ func BenchmarkRecord(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				batch := newBatch(key{project: "p", message: "hello"}, now)
+				batch := newBatch(key{project: "p", message: "hello"}, now, 0)
 				for _, l := range leases {
 					batch.add(newTask(l))
 				}

@@ -9,10 +9,6 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// deferAfter is how long a job may wait here for its project's gate. Jobs that would wait longer
-// go back to the queue until then, so that they do not fill the window that others need.
-const deferAfter = 5 * time.Second
-
 // A level with something to do is passed over this often at most before it gets a turn in spite
 // of more pressing ones: a normal call at least every 8th, a bulk call at least every 16th.
 var patience = [...]int{0, 8, 16}
@@ -33,37 +29,11 @@ type schedule struct {
 	rings    [3][]*flow
 	passed   [3]int // how often the level was passed over
 	waiting  flowHeap
+	more     [3]time.Time // by level: until when jobs of the backlog are expected to stream in
 
 	finished []*task // every recipient has an outcome, or the lease lapsed
 	deferred []*task // to come back at task.back
 	large    []*task // more recipients than a call may have
-}
-
-// project is what all priorities of a project share.
-type project struct {
-	gate     gate
-	underway int // calls
-	flows    [3]*flow
-}
-
-// place says where a flow is.
-type place int
-
-const (
-	nowhere place = iota // empty, or waiting for a probe
-	inRing
-	inHeap
-)
-
-// flow is the batches of one project and priority.
-type flow struct {
-	project *project
-	level   int
-	queue   []*batch
-	deficit int // recipients that may still be called for in this turn
-	place   place
-	wake    time.Time
-	index   int // in the heap
 }
 
 func newSchedule(cfg Config) *schedule {
@@ -83,6 +53,7 @@ func level(p queue.Priority) int {
 
 // add takes in a leased job.
 func (s *schedule) add(now time.Time, l *queue.Lease) {
+	s.expect(now, l)
 	t := newTask(l)
 	p := s.projects[l.Job.ProjectID]
 	switch {
@@ -116,6 +87,15 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 	s.join(now, p, t)
 }
 
+// expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
+// ones come at once, unless the window is full.
+func (s *schedule) expect(now time.Time, l *queue.Lease) {
+	s.more[level(l.Priority)] = time.Time{}
+	if l.Behind > 0 {
+		s.more[level(l.Priority)] = now.Add(s.cfg.Linger)
+	}
+}
+
 // join puts the task into a batch.
 func (s *schedule) join(now time.Time, p *project, t *task) {
 	l := t.lease
@@ -127,7 +107,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 		b = nil
 	}
 	if b == nil {
-		b = newBatch(k, now.Add(s.cfg.Linger))
+		b = newBatch(k, now, s.cfg.Linger)
 		s.open[k] = b
 		f.queue = append(f.queue, b)
 	}
@@ -140,45 +120,12 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 	}
 }
 
-func (p *project) flow(lvl int) *flow {
-	if p.flows[lvl] == nil {
-		p.flows[lvl] = &flow{project: p, level: lvl}
-	}
-	return p.flows[lvl]
-}
-
 // seal ends the time in which jobs may join.
 func (s *schedule) seal(b *batch) {
 	if !b.closed {
 		delete(s.open, b.key)
 		b.close()
 	}
-}
-
-// wait defers a task until its project's gate opens, or gives it up if its time is over. A job
-// that has met no failure yet, neither of its own nor by having waited for this gate before, gets
-// another chance: it may have grown old while no worker ran.
-func (s *schedule) wait(now time.Time, t *task, p *project) {
-	end := t.end(s.cfg.RetryFor)
-	switch {
-	case t.lease.Lapsed(now):
-		t.gone = true
-		s.finished = append(s.finished, t)
-		return
-	case t.lastErr != "" && !now.Before(end):
-		t.failAll(queue.Exhausted, shorten(p.gate.err.Error()), p.gate.err.Status)
-		s.finished = append(s.finished, t)
-		return
-	}
-	t.lastErr = p.gate.err.Error()
-	t.back = p.gate.until
-	if end.After(now) && end.Before(t.back) {
-		t.back = end
-	}
-	if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(t.back) {
-		t.back = e
-	}
-	s.deferred = append(s.deferred, t)
 }
 
 // failAll gives every recipient without an outcome this one.
@@ -238,7 +185,7 @@ func (s *schedule) grant(now time.Time, lvl int) *batch {
 	quantum := max(1, s.cfg.MaxRecipients/8)
 	for len(s.rings[lvl]) > 0 {
 		f := s.rings[lvl][0]
-		if !f.due(now).Equal(now) || !f.project.allows() {
+		if !s.due(now, f).Equal(now) || !f.project.allows() {
 			s.rings[lvl][0] = nil
 			s.rings[lvl] = s.rings[lvl][1:]
 			f.place, f.deficit = nowhere, 0
@@ -269,28 +216,22 @@ func (s *schedule) grant(now time.Time, lvl int) *batch {
 
 // due tells when the flow's next batch may be called: now, a later time, or, with nothing to
 // call, never, which is the zero time.
-func (f *flow) due(now time.Time) time.Time {
+func (s *schedule) due(now time.Time, f *flow) time.Time {
 	if len(f.queue) == 0 {
 		return time.Time{}
 	}
 	at := later(now, f.project.gate.until)
 	if b := f.queue[0]; !b.closed {
-		at = later(at, b.linger)
+		linger := b.linger
+		if more := s.more[f.level]; more.After(linger) {
+			linger = more
+			if linger.After(b.patience) {
+				linger = b.patience
+			}
+		}
+		at = later(at, linger)
 	}
 	return at
-}
-
-// allows tells whether another call may go beside those under way: after a failure, one at a time.
-func (p *project) allows() bool { return p.gate.err == nil || p.underway == 0 }
-
-// holds tells whether the project has anything to probe its gate with.
-func (p *project) holds() bool {
-	for _, f := range p.flows {
-		if f != nil && len(f.queue) > 0 {
-			return true
-		}
-	}
-	return p.underway > 0
 }
 
 // place puts a flow where it belongs after something about it changed. A flow in a ring stays
@@ -303,7 +244,7 @@ func (s *schedule) place(now time.Time, f *flow) {
 		heap.Remove(&s.waiting, f.index)
 		f.place = nowhere
 	}
-	switch due := f.due(now); {
+	switch due := s.due(now, f); {
 	case due.IsZero() || !f.project.allows():
 	case due.After(now):
 		f.place, f.wake = inHeap, due
@@ -347,74 +288,10 @@ func (s *schedule) forget(id string) {
 	}
 }
 
-// evict defers what waits behind a gate that closed for long, all but one batch, with which the
-// gate is probed when it opens.
-func (s *schedule) evict(now time.Time, p *project) {
-	kept := false
-	for _, f := range p.flows {
-		if f == nil || len(f.queue) == 0 {
-			continue
-		}
-		queue := f.queue
-		f.queue = nil
-		if !kept {
-			kept = true
-			s.seal(queue[0])
-			f.queue = []*batch{queue[0]}
-			queue = queue[1:]
-		}
-		for _, b := range queue {
-			s.seal(b)
-			for _, t := range b.tasks() {
-				s.wait(now, t, p)
-			}
-		}
-	}
-}
-
-// drain empties the schedule when the worker stops, and returns the tasks that were in batches.
-func (s *schedule) drain() (tasks []*task) {
-	for _, p := range s.projects {
-		for _, f := range p.flows {
-			if f == nil {
-				continue
-			}
-			for _, b := range f.queue {
-				s.seal(b)
-				tasks = append(tasks, b.tasks()...)
-			}
-			f.queue = nil
-		}
-	}
-	return tasks
-}
-
 // wakeAt tells when next may have something although nothing else happens; zero: never.
 func (s *schedule) wakeAt() time.Time {
 	if len(s.waiting) == 0 {
 		return time.Time{}
 	}
 	return s.waiting[0].wake
-}
-
-// flowHeap orders waiting flows by their time.
-type flowHeap []*flow
-
-func (h flowHeap) Len() int           { return len(h) }
-func (h flowHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
-func (h flowHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-func (h *flowHeap) Push(x any) {
-	f := x.(*flow)
-	f.index = len(*h)
-	*h = append(*h, f)
-}
-func (h *flowHeap) Pop() any {
-	old := *h
-	f := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return f
 }

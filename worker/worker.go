@@ -46,19 +46,6 @@ type outcome struct {
 	left  []*task
 }
 
-// chore is work that needs no call. One of each kind is done at a time, with all that has come
-// together meanwhile.
-type chore int
-
-const (
-	choreSettle chore = iota
-	choreDefer
-	choreSplit
-)
-
-// choreSize bounds how many tasks a chore takes on.
-const choreSize = 2000
-
 // New makes a worker.
 func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker {
 	cfg = cfg.withDefaults()
@@ -207,18 +194,7 @@ func (w *Worker) settle(ctx context.Context, project string, tasks []*task) erro
 // handBack takes in what a goroutine is done with.
 func (w *Worker) handBack(now time.Time, o outcome) {
 	if o.batch == nil {
-		w.chores--
-		w.busy[o.chore] = false
-		size := &w.size[o.chore]
-		if len(o.left) == 0 {
-			*size = min(2**size, choreSize)
-			return
-		}
-		// It may be one task that can never be done, such as a letter that is too large: so the
-		// others go first next time, and fewer at once.
-		w.again, *size = now.Add(time.Second), max(1, len(o.left)/2)
-		list := w.chore(o.chore)
-		*list = append(*list, o.left...)
+		w.choreDone(now, o)
 		return
 	}
 	w.calls--
@@ -237,67 +213,6 @@ func (w *Worker) handBack(now time.Time, o outcome) {
 	if w.stopping {
 		w.giveBack(now)
 	}
-}
-
-func (w *Worker) chore(kind chore) *[]*task {
-	switch kind {
-	case choreSettle:
-		return &w.schedule.finished
-	case choreDefer:
-		return &w.schedule.deferred
-	default:
-		return &w.schedule.large
-	}
-}
-
-// doChores starts the chores that are waiting. After one that failed there is a second's pause.
-func (w *Worker) doChores(ctx context.Context, now time.Time) {
-	if now.Before(w.again) {
-		return
-	}
-	for kind := choreSettle; kind <= choreSplit; kind++ {
-		list := w.chore(kind)
-		if len(*list) == 0 || w.busy[kind] {
-			continue
-		}
-		n := min(len(*list), w.size[kind])
-		tasks := (*list)[:n:n]
-		*list = (*list)[n:]
-		w.busy[kind] = true
-		w.chores++
-		go func() { w.results <- outcome{chore: kind, left: w.do(ctx, kind, tasks)} }()
-	}
-}
-
-// do does a chore and returns what is left of it.
-func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*task) {
-	if kind == choreSettle {
-		if w.settle(ctx, "", tasks) != nil {
-			return tasks
-		}
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
-	if kind == choreDefer {
-		began := time.Now()
-		letters, err := settle(ctx, w.graveyard, began, tasks)
-		if err != nil {
-			w.cfg.Hook(Event{Kind: EventTrouble, Jobs: len(tasks), Err: fmt.Errorf("defer %d jobs: %w", len(tasks), err)})
-			return tasks
-		}
-		w.cfg.Hook(Event{Kind: EventDeferred, Jobs: len(tasks), Letters: letters, Duration: time.Since(began)})
-		return nil
-	}
-	for i, t := range tasks {
-		t.ending = true
-		if err := t.lease.Split(ctx, w.cfg.MaxRecipients); err != nil {
-			w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Err: err})
-			return tasks[i:]
-		}
-		w.cfg.Hook(Event{Kind: EventSplit, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Recipients: len(t.lease.Job.WovenIDs)})
-	}
-	return nil
 }
 
 // giveBack empties the schedule while the worker stops. Of a job of which something is known only

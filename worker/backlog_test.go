@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// While the jobs of a backlog stream in, batches wait for them; not for a trickle, not when the
+// stream pauses, and not for longer than five lingers.
+func TestBatchesFillFromABacklog(t *testing.T) {
+	const linger = 20 * time.Millisecond
+	begun := time.Now()
+	at := func(ms int) time.Time { return begun.Add(time.Duration(ms) * time.Millisecond) }
+	n := 0
+	add := func(s *schedule, now time.Time, behind uint64) {
+		n++
+		s.add(now, queue.NewLease(&queue.Lease{Job: text("p", "hello", fmt.Sprint("w-", n)), Priority: queue.Normal, PublishedAt: now, Behind: behind}, nil))
+	}
+	// goes is the first time, to the millisecond, at which a call is granted.
+	goes := func(s *schedule, from int) int {
+		for ms := from; ms < 1000; ms++ {
+			if s.next(at(ms)) != nil {
+				return ms
+			}
+		}
+		return -1
+	}
+	fresh := func() *schedule { return newSchedule(Config{Linger: linger}.withDefaults()) }
+
+	s := fresh()
+	add(s, at(0), 0)
+	add(s, at(15), 0)
+	if ms := goes(s, 15); ms != 20 {
+		t.Errorf("a trickle went at %d ms, want 20", ms)
+	}
+	s = fresh()
+	add(s, at(0), 100)
+	add(s, at(15), 99)
+	if ms := goes(s, 15); ms != 35 {
+		t.Errorf("a stream that paused at 15 ms went at %d ms, want 35", ms)
+	}
+	s = fresh()
+	add(s, at(0), 100)
+	add(s, at(30), 0)
+	if ms := goes(s, 30); ms != 30 {
+		t.Errorf("the end of a backlog at 30 ms went at %d ms, want 30", ms)
+	}
+	s = fresh()
+	for ms := 0; ms < 100; ms += 10 {
+		add(s, at(ms), 100)
+		if s.next(at(ms)) != nil {
+			t.Fatalf("went at %d ms although jobs were streaming in", ms)
+		}
+	}
+	if ms := goes(s, 95); ms != 100 {
+		t.Errorf("an endless stream went at %d ms, want 100", ms)
+	}
+	s = fresh()
+	for range 500 {
+		add(s, at(0), 100)
+	}
+	if ms := goes(s, 0); ms != 0 {
+		t.Errorf("a full batch went at %d ms, want 0", ms)
+	}
+}

@@ -1,0 +1,72 @@
+package worker
+
+import "time"
+
+// project is what all priorities of a project share.
+type project struct {
+	gate     gate
+	underway int // calls
+	flows    [3]*flow
+}
+
+// place says where a flow is.
+type place int
+
+const (
+	nowhere place = iota // empty, or waiting for a probe
+	inRing
+	inHeap
+)
+
+// flow is the batches of one project and priority.
+type flow struct {
+	project *project
+	level   int
+	queue   []*batch
+	deficit int // recipients that may still be called for in this turn
+	place   place
+	wake    time.Time
+	index   int // in the heap
+}
+
+func (p *project) flow(lvl int) *flow {
+	if p.flows[lvl] == nil {
+		p.flows[lvl] = &flow{project: p, level: lvl}
+	}
+	return p.flows[lvl]
+}
+
+// allows tells whether another call may go beside those under way: after a failure, one at a time.
+func (p *project) allows() bool { return p.gate.err == nil || p.underway == 0 }
+
+// holds tells whether the project has anything to probe its gate with.
+func (p *project) holds() bool {
+	for _, f := range p.flows {
+		if f != nil && len(f.queue) > 0 {
+			return true
+		}
+	}
+	return p.underway > 0
+}
+
+// flowHeap orders waiting flows by their time.
+type flowHeap []*flow
+
+func (h flowHeap) Len() int           { return len(h) }
+func (h flowHeap) Less(i, j int) bool { return h[i].wake.Before(h[j].wake) }
+func (h flowHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *flowHeap) Push(x any) {
+	f := x.(*flow)
+	f.index = len(*h)
+	*h = append(*h, f)
+}
+func (h *flowHeap) Pop() any {
+	old := *h
+	f := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return f
+}
