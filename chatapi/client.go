@@ -200,7 +200,7 @@ func checkCredential(cfg Config) error {
 
 func checkNumbers(cfg Config) error {
 	if cfg.Timeout < 0 || cfg.Concurrency < 0 {
-		return fmt.Errorf("Timeout %v and Concurrency %d must not be negative: leave them zero for the defaults", cfg.Timeout, cfg.Concurrency)
+		return fmt.Errorf("the Timeout %v and the Concurrency %d must not be negative: leave them zero for the defaults", cfg.Timeout, cfg.Concurrency)
 	}
 	return nil
 }

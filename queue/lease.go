@@ -24,6 +24,9 @@ type Lease struct {
 	Seq    uint64
 	// Behind is how many jobs were queued behind it in its stream when it was delivered.
 	Behind uint64
+	// Redelivered says that the job was leased before, and may have been deferred although the
+	// earlier lease did not end: deferring it again finds that out, and repeats nothing.
+	Redelivered bool
 	// PublishedAt is when the job was first published, whatever way it came since.
 	PublishedAt time.Time
 	// Attempts counts the calls made for this job before this lease, and LastError is what the

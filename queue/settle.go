@@ -62,8 +62,9 @@ func (j *Jobs) Release(l *Lease) {
 const maxDelay = 365 * 24 * time.Hour
 
 // Defer implements [Holder]: the jobs are published as schedules, and once the server has
-// confirmed all of these the leases are acked. The schedule's subject and id name the place where
-// the job stood, so that deferring it again replaces the schedule.
+// confirmed all of these the leases are acked. The schedule's id names the place where the job
+// stood: deferring it again, after a crash between the two, stores nothing new and only acks,
+// whether the schedule still waits or has long come due (within the hour that ids are remembered).
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	msgs := make([]*nats.Msg, len(deferrals))
 	leases := make([]*Lease, len(deferrals))

@@ -42,7 +42,7 @@ func BenchmarkSchedule(b *testing.B) {
 				now = now.Add(time.Second)
 				for next := s.next(now); next != nil; next = s.next(now) {
 					calls++
-					s.done(now, now, next, next.record(now, time.Hour, okReport, nil))
+					s.done(now, now, next, next.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 				}
 			}
 			b.ReportMetric(float64(b.N)/float64(max(1, calls)), "jobs/call")
@@ -68,7 +68,7 @@ func BenchmarkRecord(b *testing.B) {
 					batch.add(newTask(l))
 				}
 				b.StartTimer()
-				if res := batch.record(now, time.Hour, report, nil); len(res.finished) != 500 {
+				if res := batch.record(now, Config{RetryFor: time.Hour}, report, nil); len(res.finished) != 500 {
 					b.Fatal(len(res.finished))
 				}
 			}

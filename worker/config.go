@@ -33,10 +33,19 @@ type Config struct {
 	// Linger is how long the first job of a batch waits for company. Zero: 20 ms. Negative: not
 	// at all.
 	Linger time.Duration
-	// Concurrency is how many calls may be under way. Zero: 64.
+	// Concurrency is how many calls may be under way at most; while the API shows that it has too
+	// much to do (429, 503, timeouts) it is fewer. Zero: 64.
 	Concurrency int
 	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
+	// BuryAmbiguous makes a call that failed and may have been delivered all the same the last
+	// one: its recipients are dead-lettered as ambiguous. Without it such a call is repeated.
+	BuryAmbiguous bool
+	// CallsPerSecond and RecipientsPerSecond bound all calls together. Zero: no bound.
+	CallsPerSecond, RecipientsPerSecond float64
+	// ProjectCallsPerSecond and ProjectRecipientsPerSecond bound those of each project. Zero: no
+	// bound.
+	ProjectCallsPerSecond, ProjectRecipientsPerSecond float64
 	// Grace is how long a stopping worker waits for calls under way. Zero: 30 s.
 	Grace time.Duration
 	// Hook, when set, is told what happens; see [Event]. It is called from several goroutines and

@@ -38,6 +38,10 @@ type Event struct {
 	Status   int           // HTTP status of the call; 0 without an answer
 	Duration time.Duration // of the call, or of the settlement
 	Wait     time.Duration // until the next attempt
+	// Again says that the gate had closed for the same kind of failure before.
+	Again bool
+	// Allowed is how many calls may be under way at once after this event of a gate.
+	Allowed int
 	// Ambiguous says that the call failed and may have been delivered all the same.
 	Ambiguous bool
 	Err       error

@@ -124,7 +124,7 @@ func TestProjectsAreForgotten(t *testing.T) {
 	}
 	now = now.Add(time.Second)
 	for b := s.next(now); b != nil; b = s.next(now) {
-		s.done(now, now, b, b.record(now, time.Hour, okReport, nil))
+		s.done(now, now, b, b.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 	}
 	if len(s.finished) != 50 || len(s.projects)+len(s.open)+len(s.waiting) != 0 {
 		t.Errorf("%d expired, %d projects, %d open, %d waiting", len(s.finished), len(s.projects), len(s.open), len(s.waiting))

@@ -5,6 +5,7 @@ import "time"
 // project is what all priorities of a project share.
 type project struct {
 	gate     gate
+	rate     rate
 	underway int // calls
 	flows    [3]*flow
 }

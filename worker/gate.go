@@ -69,6 +69,58 @@ func (g *gate) succeed(began time.Time) bool {
 	return true
 }
 
+// Closure tells that a project's gate is to be closed for a cause that holds for all workers: the
+// API limits the project, or does not accept its credential.
+type Closure struct {
+	ProjectID string
+	Until     time.Time
+	Kind      chatapi.Kind
+	Status    int
+}
+
+// CloseGate closes a project's gate because another worker's was. It never blocks; of a flood of
+// closures some are dropped, and the worker then finds out by a call of its own.
+func (w *Worker) CloseGate(c Closure) {
+	select {
+	case w.closures <- c:
+	default:
+	}
+}
+
+// shut closes a project's gate because another worker's was. When it opens each worker probes.
+func (s *schedule) shut(now time.Time, c Closure) {
+	// However wrong the other's clock, no gate closes for longer than the API can ask for.
+	until := c.Until
+	if most := now.Add(time.Hour); until.After(most) {
+		until = most
+	}
+	if !until.After(now) {
+		return
+	}
+	p := s.project(c.ProjectID)
+	if !until.After(p.gate.until) {
+		return
+	}
+	p.gate.err = &chatapi.Error{Op: "told by another worker", Kind: c.Kind, Status: c.Status}
+	p.gate.closed, p.gate.until = now, until
+	if until.Sub(now) > deferAfter {
+		s.evict(now, p)
+	}
+	for _, f := range p.flows {
+		if f != nil {
+			s.place(now, f)
+		}
+	}
+}
+
+// trouble is the kind of failure for which a project's gate is closed; empty when it is not.
+func (s *schedule) trouble(id string) chatapi.Kind {
+	if p := s.projects[id]; p != nil && p.gate.err != nil {
+		return p.gate.err.Kind
+	}
+	return ""
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

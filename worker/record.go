@@ -25,7 +25,7 @@ type result struct {
 const maxUnreadable = 3
 
 // record takes down what the call of the last part came to. What is to go again stays in parts.
-func (b *batch) record(now time.Time, retryFor time.Duration, report chatapi.Report, err error) result {
+func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err error) result {
 	p := b.parts[len(b.parts)-1]
 	res := result{status: report.Status}
 	b.count(p, &res)
@@ -61,9 +61,9 @@ func (b *batch) record(now time.Time, retryFor time.Duration, report chatapi.Rep
 	}
 	b.giveUp(&res, func(t *task) queue.Reason {
 		switch {
-		case told && t.unreadable >= maxUnreadable:
+		case told && t.unreadable >= maxUnreadable, cfg.BuryAmbiguous && res.err.MayBeDelivered:
 			return queue.Ambiguous
-		case !now.Before(t.end(retryFor)):
+		case !now.Before(t.end(cfg.RetryFor)):
 			return queue.Exhausted
 		}
 		return ""

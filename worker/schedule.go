@@ -30,6 +30,7 @@ type schedule struct {
 	passed   [3]int // how often the level was passed over
 	waiting  flowHeap
 	more     [3]time.Time // by level: until when jobs of the backlog are expected to stream in
+	rate     rate         // of all projects
 
 	finished []*task // every recipient has an outcome, or the lease lapsed
 	deferred []*task // to come back at task.back
@@ -37,7 +38,17 @@ type schedule struct {
 }
 
 func newSchedule(cfg Config) *schedule {
-	return &schedule{cfg: cfg, projects: map[string]*project{}, open: map[key]*batch{}}
+	return &schedule{cfg: cfg, projects: map[string]*project{}, open: map[key]*batch{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
+}
+
+// project gives a project's state, made if need be.
+func (s *schedule) project(id string) *project {
+	p := s.projects[id]
+	if p == nil {
+		p = &project{rate: newRate(s.cfg.ProjectCallsPerSecond, s.cfg.ProjectRecipientsPerSecond)}
+		s.projects[id] = p
+	}
+	return p
 }
 
 // level is a priority's place in rings and flows.
@@ -65,6 +76,12 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 		t.open, t.failures = 0, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
 		s.finished = append(s.finished, t)
 		return
+	case l.Redelivered:
+		// A worker may have died between deferring it and acking. Deferring it once more, until
+		// now, makes sure: if it was deferred, nothing new comes of that.
+		t.back = now
+		s.deferred = append(s.deferred, t)
+		return
 	case !l.Job.ExpiresAt.IsZero() && !now.Before(l.Job.ExpiresAt):
 		t.failAll(queue.Expired, t.expiry(), 0)
 		s.finished = append(s.finished, t)
@@ -80,11 +97,7 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 		s.wait(now, t, p)
 		return
 	}
-	if p == nil {
-		p = &project{}
-		s.projects[l.Job.ProjectID] = p
-	}
-	s.join(now, p, t)
+	s.join(now, s.project(l.Job.ProjectID), t)
 }
 
 // expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
@@ -142,7 +155,7 @@ func (s *schedule) next(now time.Time) *batch {
 		f.place = nowhere
 		s.place(now, f)
 	}
-	for {
+	for !s.rate.free.After(now) {
 		lvl := s.turn()
 		if lvl < 0 {
 			return nil
@@ -152,6 +165,7 @@ func (s *schedule) next(now time.Time) *batch {
 			return b
 		}
 	}
+	return nil
 }
 
 // turn picks the level: the most pressing one with something to do, unless another has been passed
@@ -209,6 +223,8 @@ func (s *schedule) grant(now time.Time, lvl int) *batch {
 		}
 		f.deficit -= b.cost()
 		f.project.underway++
+		f.project.rate.spend(now, b.cost())
+		s.rate.spend(now, b.cost())
 		return b
 	}
 	return nil
@@ -220,7 +236,7 @@ func (s *schedule) due(now time.Time, f *flow) time.Time {
 	if len(f.queue) == 0 {
 		return time.Time{}
 	}
-	at := later(now, f.project.gate.until)
+	at := later(later(now, f.project.gate.until), f.project.rate.free)
 	if b := f.queue[0]; !b.closed {
 		linger := b.linger
 		if more := s.more[f.level]; more.After(linger) {
@@ -283,15 +299,20 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 
 // forget drops a project of which nothing is to be remembered.
 func (s *schedule) forget(id string) {
-	if p := s.projects[id]; p.gate.err == nil && !p.holds() {
+	if p := s.projects[id]; p.gate.err == nil && !p.holds() && !p.rate.limited() {
 		delete(s.projects, id)
 	}
 }
 
 // wakeAt tells when next may have something although nothing else happens; zero: never.
 func (s *schedule) wakeAt() time.Time {
-	if len(s.waiting) == 0 {
-		return time.Time{}
+	var at time.Time
+	if len(s.waiting) > 0 {
+		at = s.waiting[0].wake
 	}
-	return s.waiting[0].wake
+	// What is in a ring waits for the rate of all projects, if for anything but a slot.
+	if s.rate.limited() && s.turn() >= 0 && (at.IsZero() || s.rate.free.Before(at)) {
+		at = s.rate.free
+	}
+	return at
 }

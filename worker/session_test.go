@@ -113,7 +113,7 @@ func (s *session) Send(ctx context.Context, n chatapi.Notification) (chatapi.Rep
 		w.calls[c.n] = c
 	}()
 
-	late := time.NewTimer(w.latency)
+	late := time.NewTimer(ahead(w.latency))
 	defer late.Stop()
 	select {
 	case <-late.C:
@@ -227,7 +227,7 @@ func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) error {
 		return ctx.Err()
 	}
 	select {
-	case <-time.After(w.burial):
+	case <-time.After(ahead(w.burial)):
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -21,6 +21,7 @@ type Worker struct {
 
 	// Owned by Run.
 	schedule *schedule
+	limiter  limiter
 	calls    int       // under way
 	chores   int       // under way, at most one of each kind
 	busy     [3]bool   // which kinds of chore are under way
@@ -30,7 +31,8 @@ type Worker struct {
 	stopping bool      // nothing new is begun
 	deadline time.Time // when a stopping worker gives up what it could not record
 
-	results chan outcome
+	results  chan outcome
+	closures chan Closure // of gates, told by other workers
 }
 
 // outcome is what a goroutine that Run started hands back.
@@ -52,6 +54,8 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 	return &Worker{
 		cfg: cfg, source: source, sender: sender, graveyard: graveyard,
 		schedule: newSchedule(cfg),
+		limiter:  newLimiter(cfg.Concurrency),
+		closures: make(chan Closure, 256),
 		size:     [3]int{choreSize, choreSize, choreSize},
 		results:  make(chan outcome, cfg.Concurrency+3),
 	}
@@ -92,6 +96,8 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.take(leases)
 		case o := <-w.results:
 			w.handBack(time.Now(), o)
+		case c := <-w.closures:
+			w.schedule.shut(time.Now(), c)
 		case <-timer.C:
 		case <-stop:
 			stop = nil
@@ -129,7 +135,7 @@ func (w *Worker) take(leases []*queue.Lease) {
 
 // begin starts the calls that may go now.
 func (w *Worker) begin(ctx context.Context, now time.Time) {
-	for w.calls < w.cfg.Concurrency {
+	for w.calls < w.limiter.calls() {
 		b := w.schedule.next(now)
 		if b == nil {
 			return
@@ -145,7 +151,7 @@ func (w *Worker) carry(ctx context.Context, b *batch) outcome {
 	n := b.notification()
 	report, err := w.send(ctx, n)
 	ended := time.Now()
-	res := b.record(ended, w.cfg.RetryFor, report, err)
+	res := b.record(ended, w.cfg, report, err)
 	e := Event{
 		Kind: EventCall, ProjectID: b.key.project, Priority: b.key.priority, Jobs: res.jobs, Recipients: len(n.WovenIDs),
 		Delivered: res.delivered, Unknown: res.unknown, Status: res.status, Duration: ended.Sub(began),
@@ -202,11 +208,13 @@ func (w *Worker) handBack(now time.Time, o outcome) {
 		w.cutOff += o.result.jobs
 	}
 	w.schedule.finished = append(w.schedule.finished, o.unsettled...)
+	w.limiter.learn(now, o.began, o.result.err)
+	before := w.schedule.trouble(o.batch.key.project)
 	wait, opened := w.schedule.done(now, o.began, o.batch, o.result)
 	if wait > 0 || opened {
-		e := Event{Kind: EventGate, ProjectID: o.batch.key.project, Wait: wait, Status: o.result.status}
+		e := Event{Kind: EventGate, ProjectID: o.batch.key.project, Wait: wait, Status: o.result.status, Allowed: w.limiter.calls()}
 		if wait > 0 {
-			e.Err = o.result.err
+			e.Err, e.Again = o.result.err, o.result.err.Kind == before
 		}
 		w.cfg.Hook(e)
 	}
@@ -261,11 +269,11 @@ func (w *Worker) leave() error {
 // untilNext is how long Run may sleep.
 func (w *Worker) untilNext(now time.Time) time.Duration {
 	wait := time.Hour
-	if at := w.schedule.wakeAt(); !at.IsZero() && w.calls < w.cfg.Concurrency && !w.stopping {
+	if at := w.schedule.wakeAt(); !at.IsZero() && w.calls < w.limiter.calls() && !w.stopping {
 		wait = min(wait, at.Sub(now))
 	}
 	if w.again.After(now) {
 		wait = min(wait, w.again.Sub(now))
 	}
-	return max(0, wait)
+	return max(time.Nanosecond, wait)
 }

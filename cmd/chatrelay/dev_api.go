@@ -2,21 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -46,7 +37,7 @@ prints one line per call; GET /_/counts and /_/repeated tell who was told.`,
 					return err
 				}
 			}
-			cert, err := issueCertificate(tlsDir, tlsHost)
+			cert, err := certificate(tlsDir, tlsHost)
 			if err != nil {
 				return fmt.Errorf("--tls-dir: %w", err)
 			}
@@ -119,46 +110,4 @@ func recordsOf(api *chatapitest.Server) http.Handler {
 		answer(w, repeated)
 	})
 	return mux
-}
-
-// issueCertificate makes a certificate authority and a certificate of it for host and loopback,
-// valid for a year, and writes the authority's to ca.pem in dir.
-func issueCertificate(dir, host string) (tls.Certificate, error) {
-	now := time.Now()
-	template := func(serial int64, name string) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
-			NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
-			KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true,
-		}
-	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	ca := template(now.UnixNano(), "Chatrelay scripted Chat API")
-	ca.IsCA, ca.KeyUsage = true, x509.KeyUsageCertSign
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	leaf := template(now.UnixNano()+1, host)
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	leaf.DNSNames = []string{host, "localhost"}
-	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	if dir != "" {
-		text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
-		if err := os.WriteFile(filepath.Join(dir, "ca.pem"), text, 0o644); err != nil {
-			return tls.Certificate{}, err
-		}
-	}
-	return tls.Certificate{Certificate: [][]byte{leafDER, caDER}, PrivateKey: key}, nil
 }

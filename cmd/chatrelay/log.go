@@ -80,16 +80,14 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	line.Msg(string(e.Kind))
 }
 
-// brief leaves out of an API error what the server said: it may name recipients.
+// brief leaves out of an API error what the server said: it may name recipients. What the network
+// said, where no status arrived, it keeps.
 func brief(err error, all bool) string {
 	api, ok := errors.AsType[*chatapi.Error](err)
-	if all || !ok || api.Detail == "" {
+	if all || !ok || api.Status == 0 {
 		return err.Error()
 	}
-	text := fmt.Sprintf("%s: %s", api.Op, api.Kind)
-	if api.Status != 0 {
-		text += fmt.Sprintf(", status %d", api.Status)
-	}
+	text := fmt.Sprintf("%s: %s, status %d", api.Op, api.Kind, api.Status)
 	if api.MayBeDelivered {
 		text += ", may have been delivered"
 	}

@@ -26,9 +26,6 @@ type system struct {
 	nats *broker.Server
 	q    *queue.Queue
 	dir  string
-
-	mu      sync.Mutex
-	workers []*process
 }
 
 func newSystem(t *testing.T, cfg chatapitest.Config) *system {
@@ -127,23 +124,6 @@ func (s *system) stop(p *process, sig os.Signal) int {
 		s.t.Fatalf("the worker did not end after %v\n%s", sig, tail(p.stderr.String(), 4000))
 	}
 	return p.cmd.ProcessState.ExitCode()
-}
-
-// run runs a command of the program to its end.
-func (s *system) run(stdin string, args ...string) (stdout, stderr string, code int) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "chatrelay", args...)
-	cmd.Env = s.env()
-	cmd.Stdin = strings.NewReader(stdin)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
-		s.t.Fatal(err)
-	}
-	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
 // drained waits until no job is anywhere but among the dead letters.
