@@ -15,6 +15,7 @@ const (
 	headerAttempts  = "Chatrelay-Attempts"
 	headerError     = "Chatrelay-Error"
 	headerReplays   = "Chatrelay-Replays"
+	headerDeferrals = "Chatrelay-Deferrals"
 )
 
 // newLease reads a delivered message. What cannot be read as a job is a lease too, an invalid one.
@@ -55,6 +56,7 @@ func (l *Lease) readHeaders(h nats.Header) {
 		l.PublishedAt = t
 	}
 	l.Attempts, _ = strconv.Atoi(h.Get(headerAttempts)) // absent: zero
+	l.Deferrals, _ = strconv.Atoi(h.Get(headerDeferrals))
 	l.Replays, _ = strconv.Atoi(h.Get(headerReplays))
 	l.LastError = h.Get(headerError)
 }

@@ -33,6 +33,8 @@ type Lease struct {
 	// last one said.
 	Attempts  int
 	LastError string
+	// Deferrals counts how often the job was deferred.
+	Deferrals int
 	// Replays counts how often the job came back from the dead letters.
 	Replays int
 

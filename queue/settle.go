@@ -84,6 +84,7 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 		if err != nil {
 			return err
 		}
+		msg.Header.Set(headerDeferrals, strconv.Itoa(d.Lease.Deferrals+1))
 		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
 		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
 		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Where())
@@ -130,6 +131,9 @@ func comeback(l *Lease, job Job, attempts int, lastError string) (*nats.Msg, err
 	}
 	if lastError != "" {
 		msg.Header.Set(headerError, oneLine(lastError, 256))
+	}
+	if l.Deferrals > 0 {
+		msg.Header.Set(headerDeferrals, strconv.Itoa(l.Deferrals))
 	}
 	if l.Replays > 0 {
 		msg.Header.Set(headerReplays, strconv.Itoa(l.Replays))

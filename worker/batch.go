@@ -41,6 +41,7 @@ type batch struct {
 	linger, patience time.Time
 	closed           bool
 
+	jobs     int // tasks at the start
 	size     int // recipients at the start
 	accepted bool
 	refusals int
@@ -77,6 +78,7 @@ func (b *batch) add(t *task) {
 		p.recipients = append(p.recipients, recipient{t, id})
 	}
 	b.size += len(t.lease.Job.WovenIDs)
+	b.jobs++
 }
 
 // close ends the time in which jobs may join.

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// chore is work that needs no call. One of each kind is done at a time, with all that has come
-// together meanwhile.
+// chore is work that needs no call, done for all tasks that have come together meanwhile.
 type chore int
 
 const (
@@ -18,6 +17,9 @@ const (
 
 // choreSize bounds how many tasks a chore takes on.
 const choreSize = 2000
+
+// choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many.
+var choresAtOnce = [3]int{choreSettle: 1, choreDefer: 4, choreSplit: 1}
 
 func (w *Worker) chore(kind chore) *[]*task {
 	switch kind {
@@ -37,15 +39,14 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 	}
 	for kind := choreSettle; kind <= choreSplit; kind++ {
 		list := w.chore(kind)
-		if len(*list) == 0 || w.busy[kind] {
-			continue
+		for len(*list) > 0 && w.busy[kind] < choresAtOnce[kind] {
+			n := min(len(*list), w.size[kind])
+			tasks := (*list)[:n:n]
+			*list = (*list)[n:]
+			w.busy[kind]++
+			w.chores++
+			go func() { w.results <- outcome{chore: kind, left: w.do(ctx, kind, tasks)} }()
 		}
-		n := min(len(*list), w.size[kind])
-		tasks := (*list)[:n:n]
-		*list = (*list)[n:]
-		w.busy[kind] = true
-		w.chores++
-		go func() { w.results <- outcome{chore: kind, left: w.do(ctx, kind, tasks)} }()
 	}
 }
 
@@ -83,7 +84,7 @@ func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*tas
 // choreDone takes back what a chore left.
 func (w *Worker) choreDone(now time.Time, o outcome) {
 	w.chores--
-	w.busy[o.chore] = false
+	w.busy[o.chore]--
 	size := &w.size[o.chore]
 	if len(o.left) == 0 {
 		*size = min(2**size, choreSize)

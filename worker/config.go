@@ -36,6 +36,9 @@ type Config struct {
 	// Concurrency is how many calls may be under way at most; while the API shows that it has too
 	// much to do (429, 503, timeouts) it is fewer. Zero: 64.
 	Concurrency int
+	// Window is how many jobs of one stream the source holds at most. While a quarter of it waits
+	// for calls, what a project would take long to be served is deferred. Zero: 10,000.
+	Window int
 	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
 	// BuryAmbiguous makes a call that failed and may have been delivered all the same the last
@@ -63,6 +66,9 @@ func (c Config) withDefaults() Config {
 	c.Linger = max(0, c.Linger)
 	if c.Concurrency <= 0 {
 		c.Concurrency = 64
+	}
+	if c.Window <= 0 {
+		c.Window = 10_000
 	}
 	if c.RetryFor <= 0 {
 		c.RetryFor = 24 * time.Hour

@@ -7,6 +7,10 @@ type project struct {
 	gate     gate
 	rate     rate
 	underway int // calls
+	waiting  int // jobs in batches that wait for a call
+	meter    meter
+	share    int       // of the window, in jobs
+	horizon  time.Time // until when the calls for its deferred jobs are planned
 	flows    [3]*flow
 }
 

@@ -31,6 +31,8 @@ type schedule struct {
 	waiting  flowHeap
 	more     [3]time.Time // by level: until when jobs of the backlog are expected to stream in
 	rate     rate         // of all projects
+	held     int          // jobs in batches that wait for a call
+	relieved time.Time    // when shares were last looked at
 
 	finished []*task // every recipient has an outcome, or the lease lapsed
 	deferred []*task // to come back at task.back
@@ -125,6 +127,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 		f.queue = append(f.queue, b)
 	}
 	b.add(t)
+	s.hold(now, p, 1)
 	if b.size >= s.cfg.MaxRecipients {
 		s.seal(b)
 	}
@@ -214,11 +217,12 @@ func (s *schedule) grant(now time.Time, lvl int) *batch {
 		}
 		f.queue[0] = nil
 		f.queue = f.queue[1:]
+		s.hold(now, f.project, -b.jobs)
 		s.seal(b)
 		done, callable := b.prepare(now)
 		s.finished = append(s.finished, done...)
 		if !callable {
-			s.forget(b.key.project)
+			s.forget(now, b.key.project)
 			continue
 		}
 		f.deficit -= b.cost()
@@ -279,7 +283,9 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 	if len(b.parts) > 0 {
 		f := p.flow(level(b.key.priority))
 		f.queue = slices.Insert(f.queue, 0, b)
+		s.hold(now, p, b.jobs)
 	}
+	p.meter.count(now, res.jobs, now.Sub(began))
 	if res.err == nil || res.err.Kind == chatapi.Refused {
 		opened = p.gate.succeed(began)
 	} else {
@@ -293,13 +299,13 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 			s.place(now, f)
 		}
 	}
-	s.forget(b.key.project)
+	s.forget(now, b.key.project)
 	return wait, opened
 }
 
 // forget drops a project of which nothing is to be remembered.
-func (s *schedule) forget(id string) {
-	if p := s.projects[id]; p.gate.err == nil && !p.holds() && !p.rate.limited() {
+func (s *schedule) forget(now time.Time, id string) {
+	if p := s.projects[id]; p.gate.err == nil && !p.holds() && !p.rate.limited() && !p.horizon.After(now) {
 		delete(s.projects, id)
 	}
 }

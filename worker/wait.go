@@ -53,6 +53,7 @@ func (s *schedule) evict(now time.Time, p *project) {
 			queue = queue[1:]
 		}
 		for _, b := range queue {
+			s.hold(now, p, -b.jobs)
 			s.seal(b)
 			for _, t := range b.tasks() {
 				s.wait(now, t, p)
@@ -69,6 +70,8 @@ func (s *schedule) drain() (tasks []*task) {
 				continue
 			}
 			for _, b := range f.queue {
+				s.held -= b.jobs
+				p.waiting -= b.jobs
 				s.seal(b)
 				tasks = append(tasks, b.tasks()...)
 			}

@@ -23,8 +23,8 @@ type Worker struct {
 	schedule *schedule
 	limiter  limiter
 	calls    int       // under way
-	chores   int       // under way, at most one of each kind
-	busy     [3]bool   // which kinds of chore are under way
+	chores   int       // under way
+	busy     [3]int    // chores under way, by kind
 	size     [3]int    // how many tasks the next chore of a kind takes on
 	again    time.Time // when chores that failed may be tried again
 	cutOff   int       // jobs whose call was cut off, and may have been delivered
@@ -57,7 +57,7 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 		limiter:  newLimiter(cfg.Concurrency),
 		closures: make(chan Closure, 256),
 		size:     [3]int{choreSize, choreSize, choreSize},
-		results:  make(chan outcome, cfg.Concurrency+3),
+		results:  make(chan outcome, cfg.Concurrency+8),
 	}
 }
 
@@ -81,6 +81,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for {
 		now := time.Now()
 		if ctx.Err() == nil {
+			w.schedule.relieve(now)
 			w.begin(calls, now)
 		}
 		w.doChores(calls, now)
@@ -270,6 +271,9 @@ func (w *Worker) leave() error {
 func (w *Worker) untilNext(now time.Time) time.Duration {
 	wait := time.Hour
 	if at := w.schedule.wakeAt(); !at.IsZero() && w.calls < w.limiter.calls() && !w.stopping {
+		wait = min(wait, at.Sub(now))
+	}
+	if at := w.schedule.reliefAt(); !at.IsZero() && !w.stopping {
 		wait = min(wait, at.Sub(now))
 	}
 	if w.again.After(now) {
