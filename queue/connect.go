@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // Config says which NATS to use and how. The zero value connects to a server on this machine.
@@ -39,6 +40,7 @@ const asyncPending = 4096
 type Queue struct {
 	nc *nats.Conn
 	js jetstream.JetStream
+	id string // of this connection, among workers
 }
 
 // Connect reaches NATS. Close the queue when done with it.
@@ -101,7 +103,7 @@ func open(nc *nats.Conn) (*Queue, error) {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &Queue{nc: nc, js: js}, nil
+	return &Queue{nc: nc, js: js, id: nuid.Next()}, nil
 }
 
 // plainConnect says in plain words the one failure that everybody meets first.

@@ -2,15 +2,10 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nats.go/micro"
 )
 
 // Status is the state of the whole system at one moment. Its JSON form is a contract with users.
@@ -38,33 +33,6 @@ type PriorityStatus struct {
 	Queued    uint64   `json:"queued"` // not yet taken by a worker
 	Held      int      `json:"held"`   // leased to workers
 	OldestAge float64  `json:"oldest_age_seconds"`
-}
-
-// WorkerStatus is one replica.
-type WorkerStatus struct {
-	ID   string            `json:"id"`
-	Info map[string]string `json:"info"` // host, version and when it started
-}
-
-// workerService is the name under which workers answer; any tool that speaks the NATS services
-// protocol (nats micro ls) finds them too.
-const workerService = "chatrelay-worker"
-
-// Announce makes this process show up as a worker in Status until the returned function is called.
-// A version that is not a semantic one, such as dev, is announced as 0.0.0; info can hold it.
-func (q *Queue) Announce(version string, info map[string]string) (stop func(), err error) {
-	cfg := micro.Config{
-		Name: workerService, Version: strings.TrimPrefix(version, "v"), Description: "Chatrelay worker replica", Metadata: info,
-	}
-	service, err := micro.AddService(q.nc, cfg)
-	if errors.Is(err, micro.ErrConfigValidation) {
-		cfg.Version = "0.0.0"
-		service, err = micro.AddService(q.nc, cfg)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("announce the worker: %w", err)
-	}
-	return func() { _ = service.Stop() }, nil // it ends with the connection at the latest
 }
 
 // Status asks streams and workers. It waits up to patience for workers to answer; zero: 300 ms.
@@ -141,41 +109,4 @@ func (q *Queue) count(ctx context.Context, subject string) (uint64, error) {
 	info := consumer.CachedInfo()
 	_ = q.js.DeleteConsumer(ctx, DeadStream, info.Name) // it vanishes by itself in five seconds
 	return info.NumPending, nil
-}
-
-// workers collects the answers to one ping.
-func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerStatus, error) {
-	subject, err := micro.ControlSubject(micro.PingVerb, workerService, "")
-	if err != nil {
-		return nil, err
-	}
-	inbox := q.nc.NewRespInbox()
-	sub, err := q.nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, fmt.Errorf("ask the workers: %w", err)
-	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := q.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: inbox}); err != nil {
-		return nil, fmt.Errorf("ask the workers: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	found := []WorkerStatus{}
-	for {
-		msg, err := sub.NextMsgWithContext(ctx)
-		if err != nil { // the time is over, or nobody is there
-			return found, nil
-		}
-		if w, ok := decodePing(msg.Data); ok {
-			found = append(found, w)
-		}
-	}
-}
-
-func decodePing(data []byte) (WorkerStatus, bool) {
-	var ping micro.Ping
-	if json.Unmarshal(data, &ping) != nil || ping.ID == "" {
-		return WorkerStatus{}, false
-	}
-	return WorkerStatus{ID: ping.ID, Info: ping.Metadata}, true
 }

@@ -99,13 +99,12 @@ func TestStatusShowsAnnouncedWorkers(t *testing.T) {
 	}
 	first, second := connect(t, b), connect(t, b)
 	for i, c := range []struct {
-		q       *Queue
-		version string
-		host    string
-	}{{first, "v1.2.3", "one"}, {second, "dev", "two"}, {second, "(devel)", "three"}} {
-		stop, err := c.q.Announce(c.version, map[string]string{"host": c.host})
+		q    *Queue
+		host string
+	}{{first, "one"}, {second, "two"}, {second, "three"}} {
+		stop, err := c.q.Announce(map[string]string{"host": c.host}, func() []GateStatus { return nil })
 		if err != nil {
-			t.Fatalf("announce %s: %v", c.version, err)
+			t.Fatal(err)
 		}
 		if i == 2 {
 			stop()

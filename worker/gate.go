@@ -73,7 +73,7 @@ func (g *gate) succeed(began time.Time) bool {
 // API limits the project, or does not accept its credential.
 type Closure struct {
 	ProjectID string
-	Until     time.Time
+	Until     time.Time // zero: probe now
 	Kind      chatapi.Kind
 	Status    int
 }
@@ -87,8 +87,19 @@ func (w *Worker) CloseGate(c Closure) {
 	}
 }
 
+// ProbeGate lets a project whose gate is closed have its next probe now, because the cause may be
+// gone: its credential was replaced. It never blocks.
+func (w *Worker) ProbeGate(projectID string) { w.CloseGate(Closure{ProjectID: projectID}) }
+
 // shut closes a project's gate because another worker's was. When it opens each worker probes.
 func (s *schedule) shut(now time.Time, c Closure) {
+	if c.Until.IsZero() {
+		if p := s.projects[c.ProjectID]; p != nil && p.gate.err != nil && p.gate.until.After(now) {
+			p.gate.until = now
+			s.placeAll(now, p)
+		}
+		return
+	}
 	// However wrong the other's clock, no gate closes for longer than the API can ask for.
 	until := c.Until
 	if most := now.Add(time.Hour); until.After(most) {
@@ -106,11 +117,7 @@ func (s *schedule) shut(now time.Time, c Closure) {
 	if until.Sub(now) > deferAfter {
 		s.evict(now, p)
 	}
-	for _, f := range p.flows {
-		if f != nil {
-			s.place(now, f)
-		}
-	}
+	s.placeAll(now, p)
 }
 
 // trouble is the kind of failure for which a project's gate is closed; empty when it is not.

@@ -139,6 +139,7 @@ func (w *world) postpone(d queue.Deferral, h *holding) {
 	}
 	w.defers = append(w.defers, deferral{time.Now(), d})
 	again := w.anew(h.stored, job, d.Attempts, d.LastError)
+	again.lease.Deferrals++
 	delete(w.standing, h.stored)
 	time.AfterFunc(ahead(time.Until(d.At)), func() {
 		w.mu.Lock()
@@ -158,7 +159,7 @@ func (w *world) anew(from *stored, job queue.Job, attempts int, lastError string
 	l := &from.lease
 	again := &stored{root: from.root, lease: queue.Lease{
 		Job: job, Priority: l.Priority, Stream: queue.LaterStream, Seq: w.seq, PublishedAt: l.PublishedAt,
-		Attempts: attempts, LastError: lastError, Replays: l.Replays,
+		Attempts: attempts, LastError: lastError, Replays: l.Replays, Deferrals: l.Deferrals,
 	}}
 	w.standing[again] = true
 	return again

@@ -275,6 +275,15 @@ func (s *schedule) place(now time.Time, f *flow) {
 	}
 }
 
+// placeAll does so for all flows of a project.
+func (s *schedule) placeAll(now time.Time, p *project) {
+	for _, f := range p.flows {
+		if f != nil {
+			s.place(now, f)
+		}
+	}
+}
+
 // done takes a batch back after its call, which began at some time, and adjusts the project's
 // gate. It tells for how long the gate closed now, and whether it opened again.
 func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.Duration, opened bool) {
@@ -294,11 +303,7 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 			s.evict(now, p)
 		}
 	}
-	for _, f := range p.flows {
-		if f != nil {
-			s.place(now, f)
-		}
-	}
+	s.placeAll(now, p)
 	s.forget(now, b.key.project)
 	return wait, opened
 }

@@ -55,6 +55,7 @@ func (s *session) hold(st *stored) *queue.Lease {
 		Job: from.Job, Invalid: from.Invalid, Raw: from.Raw, Priority: from.Priority,
 		Stream: from.Stream, Seq: from.Seq, PublishedAt: from.PublishedAt,
 		Attempts: from.Attempts, LastError: from.LastError, Replays: from.Replays,
+		Deferrals: from.Deferrals, Redelivered: st.leases > 0,
 	}, s)
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++

@@ -189,6 +189,7 @@ func (w *world) arrive(s *stored) {
 // running is a worker in this world.
 type running struct {
 	*session
+	worker *Worker
 	cancel context.CancelFunc
 	ended  chan struct{}
 	err    error // of Run, once ended is closed
@@ -212,10 +213,10 @@ func (w *world) start(cfg Config, between ...func(*session) Source) *running {
 	for _, b := range between {
 		source = b(s)
 	}
-	wk := New(cfg, source, s, s)
+	r.worker = New(cfg, source, s, s)
 	go func() {
 		defer close(r.ended)
-		r.err = wk.Run(ctx)
+		r.err = r.worker.Run(ctx)
 	}()
 	return r
 }

@@ -34,10 +34,10 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	switch {
 	case e.Kind == worker.EventTrouble:
 		line = log.Error()
+	case e.Kind == worker.EventGate && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
+		line = log.Debug() // the gate's first closing, or the letters, say it
 	case e.Err != nil:
 		line = log.Warn()
-	case e.Kind == worker.EventCall:
-		line = log.Debug()
 	default:
 		line = log.Info()
 	}

@@ -25,9 +25,10 @@ type metrics struct {
 	unknown    prometheus.Counter
 	trouble    prometheus.Counter
 	gateCloses *prometheus.CounterVec
+	allowed    prometheus.Gauge
 }
 
-func newMetrics(held func() float64, connected func() bool) *metrics {
+func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 	name := func(s string) string { return "chatrelay_" + s }
 	counter := func(n, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name(n), Help: help})
@@ -46,10 +47,12 @@ func newMetrics(held func() float64, connected func() bool) *metrics {
 		ambiguous:  counter("calls_ambiguous_total", "Failed calls that may have been delivered all the same."),
 		unknown:    counter("recipients_unknown_total", "Ids that the API named as failed although the call had not asked for them."),
 		trouble:    counter("settle_failures_total", "Failed attempts to settle, defer or split; they are repeated."),
+		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be under way at once, after the last event of a gate."}),
 		gateCloses: vec("gate_closed_total", "How often a project's gate closed, by kind of failure.", "kind"),
 	}
-	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.trouble, m.gateCloses,
+	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.trouble, m.gateCloses, m.allowed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("jobs_held"), Help: "Jobs leased by this worker now."}, held),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("gates_closed"), Help: "Projects whose gate is closed, or was not seen to work since."}, gates),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("nats_connected"), Help: "1 while connected to NATS."}, func() float64 {
 			if connected() {
 				return 1
@@ -78,6 +81,7 @@ func (m *metrics) event(e worker.Event) {
 	case worker.EventTrouble:
 		m.trouble.Inc()
 	case worker.EventGate:
+		m.allowed.Set(float64(e.Allowed))
 		if e.Err != nil {
 			m.gateCloses.WithLabelValues(kindOf(e.Err)).Inc()
 		}

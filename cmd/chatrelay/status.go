@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -61,9 +64,49 @@ func (a *app) printStatus(st queue.Status) {
 		}
 		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", plain(w.Info["host"]), plain(w.Info["pid"]), plain(since))
 	}
+	a.printGates(st.Workers)
 	if len(st.Workers) == 0 && st.Queued+st.Due > 0 {
 		fmt.Fprintln(a.stdout, "\nNobody works on what is queued: start a worker with: chatrelay worker")
 	}
+}
+
+// printGates shows for which projects no calls are made, once for all workers.
+func (a *app) printGates(workers []queue.WorkerStatus) {
+	closed := map[string]queue.GateStatus{}
+	for _, w := range workers {
+		for _, g := range w.Gates {
+			if g.Until.After(closed[g.ProjectID].Until) {
+				closed[g.ProjectID] = g
+			}
+		}
+	}
+	if len(closed) == 0 {
+		return
+	}
+	fmt.Fprintf(a.stdout, "projects held back %d\n", len(closed))
+	for _, id := range slices.Sorted(maps.Keys(closed)) {
+		g := closed[id]
+		what := plain(g.Kind)
+		if g.Status != 0 {
+			what += fmt.Sprintf(", status %d", g.Status)
+		}
+		next := "being probed"
+		if wait := time.Until(g.Until); wait > 0 {
+			next = "next call in " + age(wait.Seconds())
+		}
+		fmt.Fprintf(a.stdout, "  %-36s %s, %s%s\n", plain(id), what, next, advice(g.Kind))
+	}
+}
+
+// advice says what to do about a gate that stays closed.
+func advice(kind string) string {
+	switch chatapi.Kind(kind) {
+	case chatapi.Credential:
+		return ": check the project's client id and secret"
+	case chatapi.Misconfigured:
+		return ": check --api-url and --token-url"
+	}
+	return ""
 }
 
 func byReason(counts map[queue.Reason]uint64) string {

@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+// Subjects on which workers talk, by core NATS: nothing on them is stored, and nothing depends on
+// their arriving.
+const (
+	workersSubject = "notify.workers" // a question that every worker answers with its WorkerStatus
+	gatesSubject   = "notify.gates"   // a GateStatus, from the worker whose gate closed
+)
+
+// WorkerStatus is one replica.
+type WorkerStatus struct {
+	ID   string            `json:"id"`
+	Info map[string]string `json:"info"` // host, process, version and when it started
+	// Gates are the projects that it may not call for at the moment.
+	Gates []GateStatus `json:"gates,omitempty"`
+}
+
+// GateStatus is a project's closed gate.
+type GateStatus struct {
+	ProjectID string    `json:"project_id"`
+	Kind      string    `json:"kind"`            // of failure, such as credential
+	Status    int       `json:"status,omitzero"` // of HTTP
+	Until     time.Time `json:"until"`           // when it will be probed
+	// From is the worker that tells, in what workers tell each other.
+	From string `json:"from,omitzero"`
+}
+
+// Announce makes this process answer as a worker in Status, with what gates returns, until the
+// returned function is called.
+func (q *Queue) Announce(info map[string]string, gates func() []GateStatus) (stop func(), err error) {
+	id := nuid.Next()
+	sub, err := q.nc.Subscribe(workersSubject, func(msg *nats.Msg) {
+		answer, err := json.Marshal(WorkerStatus{ID: id, Info: info, Gates: gates()})
+		if err == nil {
+			_ = msg.Respond(answer) // whoever asked, asks again
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("announce the worker: %w", err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // it ends with the connection at the latest
+}
+
+// workers collects the answers to one question.
+func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerStatus, error) {
+	inbox := q.nc.NewRespInbox()
+	sub, err := q.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("ask the workers: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := q.nc.PublishRequest(workersSubject, inbox, nil); err != nil {
+		return nil, fmt.Errorf("ask the workers: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	found := []WorkerStatus{}
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err != nil { // the time is over, or nobody is there
+			return found, nil
+		}
+		var w WorkerStatus
+		if json.Unmarshal(msg.Data, &w) == nil && w.ID != "" {
+			found = append(found, w)
+		}
+	}
+}
+
+// TellGate tells all workers that a project's gate closed for a cause that concerns them as well.
+// A worker that does not hear it finds out by a call of its own.
+func (q *Queue) TellGate(g GateStatus) error {
+	g.From = q.id
+	data, err := json.Marshal(g)
+	if err != nil {
+		return fmt.Errorf("tell of a gate: %w", err)
+	}
+	return q.nc.Publish(gatesSubject, data)
+}
+
+// OnGate calls heard with what other workers tell by TellGate, one at a time, until the returned
+// function is called.
+func (q *Queue) OnGate(heard func(GateStatus)) (stop func(), err error) {
+	sub, err := q.nc.Subscribe(gatesSubject, func(msg *nats.Msg) {
+		var g GateStatus
+		if json.Unmarshal(msg.Data, &g) == nil && g.From != q.id && validProject(g.ProjectID) {
+			heard(g)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen to other workers: %w", err)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil
+}
