@@ -71,8 +71,10 @@ type Config struct {
 	Concurrency int
 }
 
-// Client calls the Chat API with one credential. It is safe for concurrent use.
+// Client calls the Chat API with one credential; [Client.With] makes one for
+// another. It is safe for concurrent use.
 type Client struct {
+	cfg     Config // with the defaults filled in, and checked
 	url     string
 	op      string
 	http    *http.Client
@@ -104,20 +106,35 @@ func New(cfg Config) (*Client, error) {
 	if err := errors.Join(chatErr, tokenErr, checkCredential(cfg), checkNumbers(cfg)); err != nil {
 		return nil, fmt.Errorf("configure the Chat API client: %w", err)
 	}
-	hc := newHTTPClient(cfg)
-	g := &grant{
-		op:     "get an access token from " + display(token),
-		http:   hc,
-		config: clientCredentials(cfg),
-	}
-	return &Client{
+	c := &Client{
 		url:     cfg.URL,
 		op:      "call " + display(chat),
-		http:    hc,
+		http:    newHTTPClient(cfg),
 		timeout: cfg.Timeout,
-		secret:  cfg.ClientSecret,
-		tokens:  &tokenCache{op: g.op, timeout: cfg.Timeout, fetch: g.fetch},
-	}, nil
+	}
+	c.identify(cfg, "get an access token from "+display(token))
+	return c, nil
+}
+
+// With returns a client that calls the same API with another credential, and with
+// a token of its own: what is wrong with one credential does not touch the other.
+// The two share their connections. Errors are those of [New] about the credential.
+func (c *Client) With(clientID, clientSecret string) (*Client, error) {
+	cfg := c.cfg
+	cfg.ClientID, cfg.ClientSecret = clientID, clientSecret
+	if err := checkCredential(cfg); err != nil {
+		return nil, fmt.Errorf("configure the Chat API client: %w", err)
+	}
+	other := *c
+	other.identify(cfg, c.tokens.op)
+	return &other, nil
+}
+
+// identify gives c the credential in cfg, and a token cache without a token.
+func (c *Client) identify(cfg Config, op string) {
+	g := &grant{op: op, http: c.http, config: clientCredentials(cfg)}
+	c.cfg, c.secret = cfg, cfg.ClientSecret
+	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, fetch: g.fetch}
 }
 
 // Endpoint returns the address that calls go to, as it was configured.

@@ -69,13 +69,18 @@ func (s *Server) serveChat(w http.ResponseWriter, r *http.Request) {
 		writeError(w, status, text)
 	}
 
-	if status, text := s.admit(w, r); status != 0 {
+	client, status, text := s.admit(w, r)
+	if status != 0 {
 		refuse(status, text)
 		return
 	}
 	status, err := s.decode(w, r, &call)
 	if err != nil {
 		refuse(status, err.Error())
+		return
+	}
+	if !s.permitted(client, call.ProjectID) {
+		refuse(http.StatusForbidden, "the client may not call for this project")
 		return
 	}
 	fault := s.nextFault(call)
@@ -123,25 +128,26 @@ func (s *Server) serveChat(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// admit returns the status and text with which the call is refused for its
-// envelope, or 0.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) (status int, text string) {
+// admit returns the client that calls, or the status and text with which the call
+// is refused for its envelope.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (client string, status int, text string) {
 	if status := s.downStatus(); status != 0 {
-		return status, "the server is scripted to be down"
+		return "", status, "the server is scripted to be down"
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return http.StatusMethodNotAllowed, "only POST is served here"
+		return "", http.StatusMethodNotAllowed, "only POST is served here"
 	}
 	token, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !isBearer || !s.validToken(token) {
+	client, valid := s.holder(token)
+	if !isBearer || !valid {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="woven", error="invalid_token"`)
-		return http.StatusUnauthorized, "the access token is missing, unknown, expired or revoked"
+		return "", http.StatusUnauthorized, "the access token is missing, unknown, expired or revoked"
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return http.StatusUnsupportedMediaType, "the Content-Type must be application/json"
+		return "", http.StatusUnsupportedMediaType, "the Content-Type must be application/json"
 	}
-	return 0, ""
+	return client, 0, ""
 }
 
 // decode reads the body by the schema into call. On an error it returns the

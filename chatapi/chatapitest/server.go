@@ -4,7 +4,7 @@
 // scripted to fail in every way that matters to a client.
 //
 //	token request ─▶ token
-//	call ─▶ down? ─▶ method, token, type ─▶ schema ─▶ fault? ─▶ tell ─▶ latency ─▶ reply
+//	call ─▶ down? ─▶ method, token, type ─▶ schema ─▶ project ─▶ fault? ─▶ tell ─▶ latency ─▶ reply
 //
 // The document describes the 200 reply only. What the other replies look like is
 // this package's choice, and said so where it is made.
@@ -12,6 +12,7 @@ package chatapitest
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -39,9 +40,17 @@ const (
 
 // Config says how the server behaves. The zero value is a server that works.
 type Config struct {
-	// ClientID and ClientSecret are the one credential that gets tokens. Zero:
+	// ClientID and ClientSecret are the credential that gets tokens. Zero:
 	// [DefaultClientID], [DefaultClientSecret].
 	ClientID, ClientSecret string
+
+	// Credentials are further ones: client id to secret.
+	Credentials map[string]string
+
+	// Projects says whose a project is: its id to the one client id that may call
+	// for it. The calls of others are answered 403, which is this package's choice.
+	// Anybody may call for a project that is not named.
+	Projects map[string]string
 
 	// TokenLifetime is how long a token serves. It is announced in whole seconds,
 	// at least one. Zero: [DefaultTokenLifetime].
@@ -75,10 +84,10 @@ type Server struct {
 	closing sync.Once
 
 	mu          sync.Mutex
-	tokens      map[string]time.Time // token to expiry
-	tokenStatus int                  // 0: tokens are issued
-	down        int                  // 0: calls are served
-	rejected    map[string]string    // recipient to reason
+	tokens      map[string]grant
+	tokenStatus int               // 0: tokens are issued
+	down        int               // 0: calls are served
+	rejected    map[string]string // recipient to reason
 	faults      []*Fault
 	told        map[Delivery]int
 	calls       []Call
@@ -97,10 +106,15 @@ func New(cfg Config) *Server {
 	if cfg.TokenLifetime == 0 {
 		cfg.TokenLifetime = DefaultTokenLifetime
 	}
+	cfg.Credentials = maps.Clone(cfg.Credentials)
+	if cfg.Credentials == nil {
+		cfg.Credentials = make(map[string]string)
+	}
+	cfg.Credentials[cfg.ClientID] = cfg.ClientSecret
 	return &Server{
 		cfg:      cfg,
 		closed:   make(chan struct{}),
-		tokens:   make(map[string]time.Time),
+		tokens:   make(map[string]grant),
 		rejected: make(map[string]string),
 		told:     make(map[Delivery]int),
 		counts:   Counts{ByStatus: make(map[int]int)},

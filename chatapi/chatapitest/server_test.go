@@ -321,6 +321,41 @@ func TestHangEndsWithTheClientAndWithTheServer(t *testing.T) {
 	}
 }
 
+func TestSeveralClients(t *testing.T) {
+	s := start(t, Config{Credentials: map[string]string{"other": "secret-2"}, Projects: map[string]string{project: "other"}})
+	ask := func(client, secret string) (int, string) {
+		resp, err := http.PostForm(s.TokenURL(), url.Values{"client_id": {client}, "client_secret": {secret}, "grant_type": {"client_credentials"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var reply struct {
+			Token string `json:"access_token"`
+		}
+		_ = json.NewDecoder(resp.Body).Decode(&reply)
+		return resp.StatusCode, reply.Token
+	}
+	for client, secret := range map[string]string{"other": DefaultClientSecret, DefaultClientID: "secret-2", "nobody": "", "": ""} {
+		if status, _ := ask(client, secret); status != 401 {
+			t.Errorf("%q with %q: %d", client, secret, status)
+		}
+	}
+	_, first := ask(DefaultClientID, DefaultClientSecret)
+	_, second := ask("other", "secret-2")
+	free := strings.Replace(body("a"), project, "11111111-2222-4333-8444-555555555555", 1)
+	for _, tc := range []struct {
+		token, body string
+		want        int
+	}{{first, body("a"), 403}, {second, body("a"), 200}, {first, free, 200}, {second, free, 200}} {
+		if status, text, err := call(t, s, tc.token, tc.body, nil); err != nil || status != tc.want {
+			t.Errorf("%d %s %v, want %d", status, text, err, tc.want)
+		}
+	}
+	if n := s.Told(project, "hi", "a"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+}
+
 func TestForgetAndConcurrency(t *testing.T) {
 	var hooked sync.Map
 	s := start(t, Config{Forget: true, Latency: time.Millisecond, OnCall: func(c Call) { hooked.Store(c.Recipients[0], true) }})

@@ -9,6 +9,12 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
+// grant is what the server remembers of a token.
+type grant struct {
+	client string // whom it was issued to
+	expiry time.Time
+}
+
 // tokenReply is what Keycloak answers to a client credentials grant.
 type tokenReply struct {
 	AccessToken      string `json:"access_token"`
@@ -47,16 +53,16 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusBadRequest, "invalid_request", "the body is not a form")
 		return
 	}
+	client := r.PostForm.Get("client_id")
+	secret, known := s.cfg.Credentials[client]
 	switch {
-	case r.Header.Get("Authorization") != "",
-		r.PostForm.Get("client_id") != s.cfg.ClientID,
-		r.PostForm.Get("client_secret") != s.cfg.ClientSecret:
+	case r.Header.Get("Authorization") != "", !known, r.PostForm.Get("client_secret") != secret:
 		refuse(http.StatusUnauthorized, "invalid_client", "Invalid client or Invalid client credentials")
 	case r.PostForm.Get("grant_type") != "client_credentials":
 		refuse(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type")
 	default:
 		writeToken(w, http.StatusOK, tokenReply{
-			AccessToken: s.issue(),
+			AccessToken: s.issue(client),
 			ExpiresIn:   max(1, int(s.cfg.TokenLifetime/time.Second)),
 			TokenType:   "Bearer",
 			Scope:       "profile email",
@@ -86,22 +92,29 @@ func (s *Server) tokensDown() int {
 	return s.tokenStatus
 }
 
-func (s *Server) issue() string {
+func (s *Server) issue(client string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	maps.DeleteFunc(s.tokens, func(_ string, expiry time.Time) bool { return !now.Before(expiry) })
+	maps.DeleteFunc(s.tokens, func(_ string, g grant) bool { return !now.Before(g.expiry) })
 	token := "token-" + rand.Text()
-	s.tokens[token] = now.Add(s.cfg.TokenLifetime)
+	s.tokens[token] = grant{client, now.Add(s.cfg.TokenLifetime)}
 	s.counts.TokensIssued++
 	return token
 }
 
-func (s *Server) validToken(token string) bool {
+// holder returns the client that holds the token, and whether the token is valid.
+func (s *Server) holder(token string) (client string, valid bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	expiry, known := s.tokens[token]
-	return known && time.Now().Before(expiry)
+	g, known := s.tokens[token]
+	return g.client, known && time.Now().Before(g.expiry)
+}
+
+// permitted reports whether the client may call for the project.
+func (s *Server) permitted(client, project string) bool {
+	owner, owned := s.cfg.Projects[project]
+	return !owned || owner == client
 }
 
 func writeToken(w http.ResponseWriter, status int, body any) {

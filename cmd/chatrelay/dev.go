@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
@@ -92,7 +91,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	d.say("scripted Chat API     %s", d.api.ChatURL())
 	d.say("state in              %s\n", dir)
 
-	client, err := chatapi.New(f.api)
+	api, err := newCredentials(f.api, "")
 	if err != nil {
 		return err
 	}
@@ -103,7 +102,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	// The worker is to stop before the servers that it needs.
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- a.runWorker(work, f.workerFlags, client, log) }()
+	go func() { ended <- a.runWorker(work, f.workerFlags, api, log) }()
 	defer func() {
 		stop()
 		<-ended

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
-	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,13 +22,15 @@ import (
 
 // workerFlags configure a worker and what it talks to.
 type workerFlags struct {
-	nats       natsFlags
-	api        chatapi.Config
-	secretFile string
-	worker     worker.Config
-	httpAddr   string
-	logFormat  string
-	logLevel   string
+	nats            natsFlags
+	api             chatapi.Config
+	secretFile      string
+	credentialsFile string
+	worker          worker.Config
+	ambiguous       string
+	httpAddr        string
+	logFormat       string
+	logLevel        string
 }
 
 func (f *workerFlags) register(flags *pflag.FlagSet) {
@@ -37,6 +40,7 @@ func (f *workerFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.api.TokenURL, "token-url", chatapi.DefaultTokenURL, "where access tokens are issued")
 	flags.StringVar(&f.api.ClientID, "client-id", "", "client id of the server side client")
 	flags.StringVar(&f.secretFile, "client-secret-file", "", "file with the client secret; or give it in CHATRELAY_CLIENT_SECRET")
+	flags.StringVar(&f.credentialsFile, "credentials-file", "", "YAML file: project id to client_id and client_secret_file; read again when it changes and on SIGHUP")
 	flags.StringVar(&f.httpAddr, "http-addr", ":8080", "where to serve /healthz, /readyz and /metrics")
 }
 
@@ -46,6 +50,11 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.worker.Linger, "linger", 20*time.Millisecond, "how long a job waits for others to share its call")
 	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "calls under way at the same time")
 	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long after its publication a job is tried")
+	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "what to do after a call that may have been delivered: retry it, or bury its recipients")
+	flags.Float64Var(&f.worker.CallsPerSecond, "calls-per-second", 0, "bound of all calls; 0: none")
+	flags.Float64Var(&f.worker.RecipientsPerSecond, "recipients-per-second", 0, "bound of all recipients called for; 0: none")
+	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "bound of each project's calls; 0: none")
+	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "bound of each project's recipients called for; 0: none")
 	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "bound of one call")
 	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long to wait for calls under way when stopping")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
@@ -68,6 +77,18 @@ func (f *workerFlags) check() error {
 	case f.worker.Grace <= 0:
 		return usagef("--grace %v: must be more than zero", f.worker.Grace)
 	}
+	for name, rate := range map[string]float64{
+		"calls-per-second": f.worker.CallsPerSecond, "recipients-per-second": f.worker.RecipientsPerSecond,
+		"project-calls-per-second": f.worker.ProjectCallsPerSecond, "project-recipients-per-second": f.worker.ProjectRecipientsPerSecond,
+	} {
+		if rate < 0 || rate > 1e6 || (rate > 0 && rate < 1e-3) {
+			return usagef("--%s %v: must be 0, or 0.001 to 1000000", name, rate)
+		}
+	}
+	if f.ambiguous != "retry" && f.ambiguous != "bury" {
+		return usagef("--on-ambiguous %q is neither retry nor bury", f.ambiguous)
+	}
+	f.worker.BuryAmbiguous = f.ambiguous == "bury"
 	if f.worker.Linger == 0 {
 		f.worker.Linger = -1 // in a Config, zero is the default
 	}
@@ -80,13 +101,9 @@ func (f *workerFlags) secret() (string, error) {
 	if f.secretFile == "" {
 		return os.Getenv("CHATRELAY_CLIENT_SECRET"), nil
 	}
-	text, err := os.ReadFile(f.secretFile)
+	secret, err := readSecret(f.secretFile)
 	if err != nil {
 		return "", usagef("--client-secret-file: %w", err)
-	}
-	secret := strings.TrimSpace(string(text))
-	if secret == "" {
-		return "", usagef("--client-secret-file: %s is empty", f.secretFile)
 	}
 	return secret, nil
 }
@@ -101,9 +118,13 @@ many as you like.
 
 SIGTERM or Ctrl-C lets the calls under way finish, gives back what was not started, and ends with 0
 when nothing will be repeated. A second signal ends it at once; nothing is lost then either, but
-some recipients may be told twice.`,
+some recipients may be told twice.
+
+With --credentials-file every project has a credential of its own; SIGHUP makes the worker read it
+again at once. Projects that it does not name use --client-id, if that is given.`,
 		Example: `  chatrelay worker --client-id my-client --client-secret-file /run/secrets/client_secret
-  CHATRELAY_CLIENT_ID=my-client CHATRELAY_CLIENT_SECRET=… chatrelay worker --concurrency 16`,
+  CHATRELAY_CLIENT_ID=my-client CHATRELAY_CLIENT_SECRET=… chatrelay worker --concurrency 16
+  chatrelay worker --credentials-file /etc/chatrelay/credentials.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.check(); err != nil {
@@ -113,14 +134,18 @@ some recipients may be told twice.`,
 			if err != nil {
 				return err
 			}
-			if f.api.ClientSecret, err = f.secret(); err != nil {
+			if f.api.ClientID != "" { // its secret without it is of no use
+				if f.api.ClientSecret, err = f.secret(); err != nil {
+					return err
+				}
+			}
+			api, err := newCredentials(f.api, f.credentialsFile)
+			if err != nil {
 				return err
 			}
-			client, err := chatapi.New(f.api)
-			if err != nil {
-				return usagef("%w (flags: --api-url, --token-url, --client-id, --client-secret-file)", err)
-			}
-			return a.runWorker(cmd.Context(), f, client, log)
+			signal.Notify(api.hangup, syscall.SIGHUP)
+			defer signal.Stop(api.hangup)
+			return a.runWorker(cmd.Context(), f, api, log)
 		},
 	}
 	f.register(cmd.Flags())
@@ -130,7 +155,7 @@ some recipients may be told twice.`,
 // natsPatience is how long a starting worker waits for NATS; whoever supervises it starts it again.
 const natsPatience = time.Minute
 
-func (a *app) runWorker(ctx context.Context, f workerFlags, client *chatapi.Client, log zerolog.Logger) error {
+func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, log zerolog.Logger) error {
 	var ready atomic.Pointer[error]
 	setReady := func(err error) { ready.Store(&err) }
 	setReady(errors.New("starting"))
@@ -146,12 +171,13 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, client *chatapi.Clie
 	}
 	var held atomic.Pointer[queue.Jobs]
 	var link atomic.Pointer[queue.Queue]
+	gates := newGateBoard()
 	m := newMetrics(func() float64 {
 		if jobs := held.Load(); jobs != nil {
 			return float64(jobs.Held())
 		}
 		return 0
-	}, func() bool { return link.Load() != nil && link.Load().Connected() })
+	}, func() float64 { return float64(len(gates.list())) }, func() bool { return link.Load() != nil && link.Load().Connected() })
 	addr, stopHTTP, err := serveHTTP(f.httpAddr, operations(m, func() error {
 		if err := *ready.Load(); err != nil {
 			return err
@@ -178,39 +204,44 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, client *chatapi.Clie
 	}
 	defer jobs.Close()
 	held.Store(jobs)
-	retire, err := q.Announce("1.0.0", identity())
+	retire, err := q.Announce(identity(), gates.list)
 	if err != nil {
 		return err
 	}
 	defer retire()
-	go checkToken(ctx, client, log)
+	go api.checkAll(ctx, log)
 
 	show := f.worker.Hook
 	f.worker.Hook = func(e worker.Event) {
 		m.event(e)
+		gates.event(e)
 		logEvent(log, e)
+		if e.Kind == worker.EventGate && shared(e.Err) {
+			_ = q.TellGate(gateStatus(e, time.Now())) // unheard, the others find out by themselves
+		}
 		if show != nil {
 			show(e)
 		}
 	}
 	setReady(nil)
-	log.Info().Str("api", client.Endpoint()).Str("http", addr).Int("concurrency", f.worker.Concurrency).Msg("worker started")
+	log.Info().Str("api", api.Endpoint()).Str("http", addr).Int("concurrency", f.worker.Concurrency).Msg("worker started")
 	context.AfterFunc(ctx, func() {
 		setReady(errors.New("stopping"))
 		log.Info().Dur("grace_ms", f.worker.Grace).Msg("stopping: waiting for calls under way")
 	})
-	err = worker.New(f.worker, jobs, client, q).Run(ctx)
+	w := worker.New(f.worker, jobs, api, q)
+	api.changed = w.ProbeGate
+	go api.watch(ctx, log)
+	deafen, err := q.OnGate(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
+	if err != nil {
+		return err
+	}
+	defer deafen()
+	err = w.Run(ctx)
 	if err == nil {
 		log.Info().Msg("worker stopped: everything known was recorded")
 	}
 	return err
-}
-
-// checkToken tells early that the credential does not work; the worker goes on trying.
-func checkToken(ctx context.Context, client *chatapi.Client, log zerolog.Logger) {
-	if err := client.CheckToken(ctx); err != nil && ctx.Err() == nil {
-		log.Error().Str("error", brief(err, false)).Msg("no access token: jobs will wait; check --client-id, the secret and --token-url")
-	}
 }
 
 // identity is what status shows of this worker.
