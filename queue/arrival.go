@@ -11,11 +11,12 @@ import (
 
 // Headers that a job carries when it comes back.
 const (
-	headerPublished = "Chatrelay-Published" // first publication, RFC 3339
-	headerAttempts  = "Chatrelay-Attempts"
-	headerError     = "Chatrelay-Error"
-	headerReplays   = "Chatrelay-Replays"
-	headerDeferrals = "Chatrelay-Deferrals"
+	headerPublished  = "Chatrelay-Published" // first publication, RFC 3339
+	headerAttempts   = "Chatrelay-Attempts"
+	headerError      = "Chatrelay-Error"
+	headerReplays    = "Chatrelay-Replays"
+	headerUnreadable = "Chatrelay-Unreadable"
+	headerDeferrals  = "Chatrelay-Deferrals"
 )
 
 // newLease reads a delivered message. What cannot be read as a job is a lease too, an invalid one.
@@ -24,7 +25,8 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, Behind: meta.NumPending, Redelivered: meta.NumDelivered > 1, reply: msg.Reply()}
+	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, Behind: meta.NumPending, Redelivered: meta.NumDelivered > 1}
+	l.answer(msg.Reply())
 	subject := msg.Subject()
 	rest, due := strings.CutPrefix(subject, duePrefix)
 	if !due {
@@ -56,6 +58,7 @@ func (l *Lease) readHeaders(h nats.Header) {
 		l.PublishedAt = t
 	}
 	l.Attempts, _ = strconv.Atoi(h.Get(headerAttempts)) // absent: zero
+	l.Unreadable, _ = strconv.Atoi(h.Get(headerUnreadable))
 	l.Deferrals, _ = strconv.Atoi(h.Get(headerDeferrals))
 	l.Replays, _ = strconv.Atoi(h.Get(headerReplays))
 	l.LastError = h.Get(headerError)

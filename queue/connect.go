@@ -57,6 +57,9 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
+		// A password that is wrong for a while, as when both ends are being changed, is no reason
+		// to give up for good either.
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		// A server that vanished without a word is noticed after two of these.

@@ -88,10 +88,7 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 		if meta.Sequence.Stream > last {
 			return nil
 		}
-		letter, err := readLetter(msg.Data(), msg.Subject(), meta.Sequence.Stream)
-		if err != nil {
-			return err
-		}
+		letter := readLetter(msg.Data(), msg.Subject(), meta.Sequence.Stream)
 		if f.matches(&letter) && !yield(letter) {
 			return nil
 		}
@@ -143,17 +140,18 @@ func getLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLe
 	if err != nil {
 		return DeadLetter{}, fmt.Errorf("read letter %d: %w", seq, err)
 	}
-	return readLetter(msg.Data, msg.Subject, msg.Sequence)
+	return readLetter(msg.Data, msg.Subject, msg.Sequence), nil
 }
 
-func readLetter(data []byte, subject string, seq uint64) (DeadLetter, error) {
+func readLetter(data []byte, subject string, seq uint64) DeadLetter {
 	l, err := decodeLetter(data)
 	if err != nil {
-		return l, fmt.Errorf("letter %d: %w", seq, err)
+		// Somebody else's doing. It is shown, so that it can be dropped, and bars nobody's way.
+		l = DeadLetter{ProjectID: UnknownProject, Reason: Invalid, Raw: data, Failures: []Failure{{Detail: oneLine("not a dead letter of Chatrelay: "+err.Error(), 200)}}}
 	}
 	l.Seq = seq
 	l.Where = subject[lastDot(subject)+1:]
-	return l, nil
+	return l
 }
 
 func lastDot(s string) int {

@@ -48,7 +48,6 @@ type Jobs struct {
 
 	mu      sync.Mutex
 	arrived []*Lease // taken in, not yet handed out
-	held    map[*Lease]*source
 	closed  bool
 	ready   chan struct{} // holds a token when arrived is not empty
 }
@@ -58,7 +57,7 @@ type source struct {
 	stream   string
 	consumer jetstream.Consumer
 	ackWait  time.Duration
-	held     int
+	held     map[uint64]*Lease // by sequence
 	bytes    int
 	full     bool          // set at the limits, cleared when half of both is free again
 	freed    chan struct{} // holds a token when full was cleared
@@ -88,7 +87,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}
 	}
-	j := &Jobs{q: q, cfg: cfg, held: map[*Lease]*source{}, ready: make(chan struct{}, 1)}
+	j := &Jobs{q: q, cfg: cfg, ready: make(chan struct{}, 1)}
 	streams := []string{JobStream(Urgent), JobStream(Normal), JobStream(Bulk), LaterStream}
 	for _, name := range streams {
 		consumer, err := q.js.Consumer(ctx, name, consumerName)
@@ -97,6 +96,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 		}
 		j.sources = append(j.sources, &source{
 			stream: name, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait,
+			held:  map[uint64]*Lease{},
 			freed: make(chan struct{}, 1),
 		})
 	}
@@ -156,7 +156,11 @@ func (j *Jobs) Close() {
 func (j *Jobs) Held() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return len(j.held)
+	n := 0
+	for _, s := range j.sources {
+		n += len(s.held)
+	}
+	return n
 }
 
 // take pulls jobs of one stream while there is room for them. It pauses by draining the pull, not
@@ -246,11 +250,19 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 	lease.size = len(msg.Data())
 	lease.LapseAt(lease.since.Add(s.ackWait))
 
+	lease.from = s
 	j.mu.Lock()
-	j.held[lease] = s
-	s.held++
+	if earlier := s.held[lease.Seq]; earlier != nil {
+		// The server took it for lost and has come back to its very holder: nothing is to be done
+		// twice, and the lease is as good as new.
+		earlier.answer(msg.Reply())
+		earlier.LapseAt(lease.since.Add(s.ackWait))
+		j.mu.Unlock()
+		return
+	}
+	s.held[lease.Seq] = lease
 	s.bytes += lease.size
-	s.full = s.full || s.held >= j.cfg.Window || s.bytes >= j.cfg.WindowBytes
+	s.full = s.full || len(s.held) >= j.cfg.Window || s.bytes >= j.cfg.WindowBytes
 	if s.full && s.pull != nil && !s.drained {
 		s.drained = true
 		s.pull.Drain() // at once, so that no more than the pull's own come beyond the window
@@ -265,14 +277,13 @@ func (j *Jobs) forget(leases ...*Lease) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, l := range leases {
-		s := j.held[l]
-		if s == nil {
+		s := l.from
+		if s.held[l.Seq] != l {
 			continue // ended before, by a call that was repeated
 		}
-		delete(j.held, l)
-		s.held--
+		delete(s.held, l.Seq)
 		s.bytes -= l.size
-		if s.full && s.held <= j.cfg.Window/2 && s.bytes <= j.cfg.WindowBytes/2 {
+		if s.full && len(s.held) <= j.cfg.Window/2 && s.bytes <= j.cfg.WindowBytes/2 {
 			s.full = false
 			signal(s.freed)
 		}

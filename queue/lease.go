@@ -33,19 +33,25 @@ type Lease struct {
 	// last one said.
 	Attempts  int
 	LastError string
+	// Unreadable counts those of the calls whose answer may have meant delivery and could not be
+	// read.
+	Unreadable int
 	// Deferrals counts how often the job was deferred.
 	Deferrals int
 	// Replays counts how often the job came back from the dead letters.
 	Replays int
 
 	holder Holder
-	reply  string
-	state  atomic.Int32
+	// reply is where the server waits for the lease's end; a redelivery to its holder renews it.
+	reply atomic.Pointer[string]
+	state atomic.Int32
+	kept  atomic.Bool
 	// until, unix nanoseconds, is when the server may hand the job to somebody else; since is
 	// when it came.
 	until atomic.Int64
 	since time.Time
 	size  int // bytes of payload
+	from  *source
 }
 
 // Deferral asks that a leased job come back at a time, a year from now at the latest, and says
@@ -56,9 +62,10 @@ type Deferral struct {
 	At time.Time
 	// WovenIDs are the recipients for whom it comes back. Nil: all.
 	WovenIDs []string
-	// Attempts and LastError are remembered, see [Lease].
-	Attempts  int
-	LastError string
+	// Attempts, Unreadable and LastError are remembered, see [Lease].
+	Attempts   int
+	Unreadable int
+	LastError  string
 }
 
 // Holder is where leases come from and what can end them. The queue's own is behind every lease
@@ -81,6 +88,14 @@ func NewLease(lease *Lease, holder Holder) *Lease {
 	lease.until.Store(1<<63 - 1)
 	return lease
 }
+
+// Keep has the lease renewed for as long as it takes to end it, because its outcome is known and
+// could not be recorded yet.
+func (l *Lease) Keep() { l.kept.Store(true) }
+
+// answer says where the server waits, address where that is.
+func (l *Lease) answer(reply string) { l.reply.Store(&reply) }
+func (l *Lease) address() string     { return *l.reply.Load() }
 
 // LapseAt tells the lease until when it is safe: from then on the server may hand the job to
 // somebody else. It is for the lease's holder.

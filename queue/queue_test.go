@@ -241,9 +241,16 @@ func TestRenewalAndUnlimitedDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Check refuses such a short wait, so the leases are taken as Jobs would.
-	jobs := jobsWithoutCheck(t, q, JobsConfig{MaxHold: 1500 * time.Millisecond})
+	ctx, stop := context.WithCancel(t.Context())
+	one, err := q.openJobs(ctx, JobsConfig{MaxHold: 1500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(one.Close)
 	publish(t, q, Normal, job("one", "m", "w"))
-	first := take(t, jobs, 1)[0]
+	first := take(t, one, 1)[0]
+	stop() // it takes in nothing more, and goes on renewing
+	jobs := jobsWithoutCheck(t, q, JobsConfig{MaxHold: 1500 * time.Millisecond})
 	begun := time.Now()
 	second := take(t, jobs, 1)[0]
 	if kept := time.Since(begun); kept < 1200*time.Millisecond {
@@ -262,6 +269,38 @@ func TestRenewalAndUnlimitedDelivery(t *testing.T) {
 	first.Release() // late, must not take the job from its holder
 	if err := Ack(t.Context(), []*Lease{second}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A lease is renewed for as long as its known outcome cannot be recorded, and a job that comes back
+// to its very holder all the same is not leased twice.
+func TestKeptLeaseIsNotLeasedAgain(t *testing.T) {
+	q := newQueue(t)
+	impatient := consumerConfig("NOTIFY_NORMAL")
+	impatient.AckWait = 600 * time.Millisecond
+	if _, err := q.js.UpdateConsumer(t.Context(), "NOTIFY_NORMAL", impatient); err != nil {
+		t.Fatal(err)
+	}
+	jobs := jobsWithoutCheck(t, q, JobsConfig{MaxHold: 700 * time.Millisecond})
+	publish(t, q, Normal, job("kept", "m", "w"), job("lapsed", "m", "w"))
+	leases := take(t, jobs, 2)
+	leases[0].Keep()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if again, err := jobs.Next(ctx); err == nil {
+		t.Errorf("%s was leased again to its holder", again[0].Where())
+	}
+	if leases[0].Lapsed(time.Now()) {
+		t.Error("the kept lease lapsed")
+	}
+	if jobs.Held() != 2 {
+		t.Errorf("%d leases held, want 2", jobs.Held())
+	}
+	if err := Ack(deadline(t), leases); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(t, q, "NOTIFY_NORMAL"); n != 0 {
+		t.Errorf("%d jobs left", n)
 	}
 }
 

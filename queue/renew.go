@@ -20,9 +20,9 @@ func (j *Jobs) renew(s *source) {
 		begun := time.Now()
 		var due []*Lease
 		j.mu.Lock()
-		for l, from := range j.held {
+		for _, l := range s.held {
 			age := begun.Sub(l.since)
-			if from == s && age >= s.ackWait/6 && age < j.cfg.MaxHold && !l.Lapsed(begun) {
+			if age >= s.ackWait/6 && (age < j.cfg.MaxHold || l.kept.Load()) && !l.Lapsed(begun) {
 				due = append(due, l)
 			}
 		}
@@ -31,7 +31,7 @@ func (j *Jobs) renew(s *source) {
 			continue
 		}
 		for _, l := range due {
-			_ = j.q.nc.Publish(l.reply, []byte("+WPI")) // the flush tells
+			_ = j.q.nc.Publish(l.address(), []byte("+WPI")) // the flush tells
 		}
 		ctx, cancel := context.WithTimeout(j.stopped, s.ackWait/3)
 		err := j.q.nc.FlushWithContext(ctx)

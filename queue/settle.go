@@ -29,14 +29,14 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 	last := make(map[string]*Lease, 1)
 	for _, l := range leases {
 		if earlier := last[l.Stream]; earlier != nil {
-			if err := j.q.nc.Publish(earlier.reply, []byte("+ACK")); err != nil {
+			if err := j.q.nc.Publish(earlier.address(), []byte("+ACK")); err != nil {
 				return fmt.Errorf("ack %s: %w", earlier.Where(), err)
 			}
 		}
 		last[l.Stream] = l
 	}
 	for _, l := range last {
-		if _, err := j.q.nc.RequestWithContext(ctx, l.reply, []byte("+ACK")); err != nil {
+		if _, err := j.q.nc.RequestWithContext(ctx, l.address(), []byte("+ACK")); err != nil {
 			return fmt.Errorf("ack %s: %w", l.Where(), err)
 		}
 	}
@@ -51,7 +51,7 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 // late refusal could take the job from whoever holds it now.
 func (j *Jobs) Release(l *Lease) {
 	if !l.Lapsed(time.Now()) {
-		_ = j.q.nc.Publish(l.reply, []byte("-NAK")) // unsent, the job comes back when the lease runs out
+		_ = j.q.nc.Publish(l.address(), []byte("-NAK")) // unsent, the job comes back when the lease runs out
 	}
 	j.forget(l)
 }
@@ -85,6 +85,9 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 			return err
 		}
 		msg.Header.Set(headerDeferrals, strconv.Itoa(d.Lease.Deferrals+1))
+		if d.Unreadable > 0 {
+			msg.Header.Set(headerUnreadable, strconv.Itoa(d.Unreadable))
+		}
 		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
 		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
 		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Where())
@@ -131,6 +134,9 @@ func comeback(l *Lease, job Job, attempts int, lastError string) (*nats.Msg, err
 	}
 	if lastError != "" {
 		msg.Header.Set(headerError, oneLine(lastError, 256))
+	}
+	if l.Unreadable > 0 {
+		msg.Header.Set(headerUnreadable, strconv.Itoa(l.Unreadable))
 	}
 	if l.Deferrals > 0 {
 		msg.Header.Set(headerDeferrals, strconv.Itoa(l.Deferrals))

@@ -21,7 +21,8 @@ type Status struct {
 	// Dead counts dead letters, DeadByReason by their reason.
 	Dead         uint64            `json:"dead"`
 	DeadByReason map[Reason]uint64 `json:"dead_by_reason"`
-	// OldestAge is the age of the oldest job that is queued or held, in seconds; 0 without any.
+	// OldestAge is the age of the oldest job in the job streams, in seconds; 0 without any. What
+	// waits for later, or came due, is not counted.
 	OldestAge float64 `json:"oldest_age_seconds"`
 	// Workers are the replicas that answered.
 	Workers []WorkerStatus `json:"workers"`
@@ -91,7 +92,7 @@ func (q *Queue) consumerState(ctx context.Context, name string, now time.Time) (
 	}
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
 	s := streamState{stored: state.Msgs, queued: info.NumPending, held: info.NumAckPending}
-	if state.Msgs > 0 {
+	if state.Msgs > 0 && !state.FirstTime.IsZero() {
 		s.oldest = max(0, now.Sub(state.FirstTime).Seconds())
 	}
 	return s, nil

@@ -135,7 +135,7 @@ func consumerConfig(stream string) jetstream.ConsumerConfig {
 // leaves alone. It may be run again at any time.
 func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 	if size := jobSizeLimit(q.nc.MaxPayload()); size < 64<<10 {
-		return nil, fmt.Errorf("the server's max_payload of %d bytes is too small for dead letters; set it to 512 KiB or more (2304 KiB allow jobs of 1 MiB)", q.nc.MaxPayload())
+		return nil, fmt.Errorf("the server's max_payload of %d bytes is too small for dead letters; set it to 320 KiB or more (2240 KiB allow jobs of 1 MiB)", q.nc.MaxPayload())
 	}
 	var changes []Change
 	for _, want := range q.streamConfigs(cfg) {
@@ -305,6 +305,7 @@ func consumerFaults(have, want jetstream.ConsumerConfig) (faults []string) {
 	check(have.FilterSubject == want.FilterSubject && len(have.FilterSubjects) == 0, "its filter is %q%v, must be %q", have.FilterSubject, have.FilterSubjects, want.FilterSubject)
 	check(!have.HeadersOnly, "headers_only is set: jobs would come without their payload")
 	check(len(have.BackOff) == 0, "it has a backoff %v, must have none", have.BackOff)
+	check(have.MaxAckPending < 0 || have.MaxAckPending >= 1000, "its max_ack_pending is %d, must be 1000 or more: all workers together could hold no more", have.MaxAckPending)
 	check(have.AckWait >= 10*time.Second, "its ack_wait is %v, must be 10s or more", have.AckWait)
 	return faults
 }

@@ -238,7 +238,7 @@ func TestInitWithTooSmallAMaxPayload(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Stop)
-	if _, err := connect(t, b).Init(t.Context(), InitConfig{}); err == nil || !strings.Contains(err.Error(), "max_payload") || !strings.Contains(err.Error(), "512 KiB") {
+	if _, err := connect(t, b).Init(t.Context(), InitConfig{}); err == nil || !strings.Contains(err.Error(), "max_payload") || !strings.Contains(err.Error(), "320 KiB") {
 		t.Errorf("init: %v", err)
 	}
 }

@@ -22,7 +22,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	// goes is the first time, to the millisecond, at which a call is granted.
 	goes := func(s *schedule, from int) int {
 		for ms := from; ms < 1000; ms++ {
-			if s.next(at(ms)) != nil {
+			if s.next(at(ms), false) != nil {
 				return ms
 			}
 		}
@@ -51,7 +51,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	s = fresh()
 	for ms := 0; ms < 100; ms += 10 {
 		add(s, at(ms), 100)
-		if s.next(at(ms)) != nil {
+		if s.next(at(ms), false) != nil {
 			t.Fatalf("went at %d ms although jobs were streaming in", ms)
 		}
 	}

@@ -41,8 +41,9 @@ type batch struct {
 	linger, patience time.Time
 	closed           bool
 
-	jobs     int // tasks at the start
-	size     int // recipients at the start
+	jobs     int  // tasks at the start
+	size     int  // recipients at the start
+	probe    bool // its call probes a closed gate
 	accepted bool
 	refusals int
 	refusal  int // status of the refusals, -1 when they differ

@@ -40,7 +40,7 @@ func BenchmarkSchedule(b *testing.B) {
 					s.add(now, l)
 				}
 				now = now.Add(time.Second)
-				for next := s.next(now); next != nil; next = s.next(now) {
+				for next := s.next(now, false); next != nil; next = s.next(now, false) {
 					calls++
 					s.done(now, now, next, next.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 				}

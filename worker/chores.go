@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -52,24 +51,14 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 
 // do does a chore and returns what is left of it.
 func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*task) {
-	if kind == choreSettle {
-		if w.settle(ctx, "", tasks) != nil {
-			return tasks
-		}
-		return nil
+	switch kind {
+	case choreSettle:
+		return w.settle(ctx, EventSettled, "", tasks)
+	case choreDefer:
+		return w.settle(ctx, EventDeferred, "", tasks)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
-	if kind == choreDefer {
-		began := time.Now()
-		letters, err := settle(ctx, w.graveyard, began, tasks)
-		if err != nil {
-			w.cfg.Hook(Event{Kind: EventTrouble, Jobs: len(tasks), Err: fmt.Errorf("defer %d jobs: %w", len(tasks), err)})
-			return tasks
-		}
-		w.cfg.Hook(Event{Kind: EventDeferred, Jobs: len(tasks), Letters: letters, Duration: time.Since(began)})
-		return nil
-	}
 	for i, t := range tasks {
 		t.ending = true
 		if err := t.lease.Split(ctx, w.cfg.MaxRecipients); err != nil {

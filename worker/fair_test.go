@@ -123,7 +123,7 @@ func TestProjectsAreForgotten(t *testing.T) {
 		s.add(now, queue.NewLease(&queue.Lease{Job: job, PublishedAt: now}, nil))
 	}
 	now = now.Add(time.Second)
-	for b := s.next(now); b != nil; b = s.next(now) {
+	for b := s.next(now, false); b != nil; b = s.next(now, false) {
 		s.done(now, now, b, b.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 	}
 	if len(s.finished) != 50 || len(s.projects)+len(s.open)+len(s.waiting) != 0 {

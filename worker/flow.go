@@ -7,11 +7,13 @@ type project struct {
 	gate     gate
 	rate     rate
 	underway int // calls
-	waiting  int // jobs in batches that wait for a call
-	meter    meter
-	share    int       // of the window, in jobs
-	horizon  time.Time // until when the calls for its deferred jobs are planned
-	flows    [3]*flow
+	// successes counts the calls that came back well since the last failure.
+	successes int
+	waiting   int // jobs in batches that wait for a call
+	meter     meter
+	share     int       // of the window, in jobs
+	horizon   time.Time // until when the calls for its deferred jobs are planned
+	flows     [3]*flow
 }
 
 // place says where a flow is.
@@ -41,8 +43,15 @@ func (p *project) flow(lvl int) *flow {
 	return p.flows[lvl]
 }
 
-// allows tells whether another call may go beside those under way: after a failure, one at a time.
-func (p *project) allows() bool { return p.gate.err == nil || p.underway == 0 }
+// allows tells whether another call may go beside those under way: after a failure, one at a time;
+// at first as few as start, and one more for every success, so that a project whose calls hang is
+// noticed before it has taken the slots of all.
+func (p *project) allows(start int) bool {
+	if p.gate.err != nil {
+		return p.underway == 0
+	}
+	return p.underway < start+p.successes
+}
 
 // holds tells whether the project has anything to probe its gate with.
 func (p *project) holds() bool {

@@ -36,14 +36,37 @@ func (r *rate) spend(now time.Time, recipients int) {
 	}
 }
 
+// reserve is how many of the last free slots are kept for projects with less than their share of
+// calls under way, so that calls that hang never take all: one in 32, which costs the others little.
+func reserve(concurrency int) int {
+	if concurrency < 8 {
+		return 0
+	}
+	return max(1, concurrency/32)
+}
+
 // limiter adapts how many calls may be under way to what the API's host bears: one more for every
 // full round of successes, half as many after a sign of overload (additive increase, multiplicative
-// decrease, as TCP has it).
+// decrease, as TCP has it). What only one project meets is that project's trouble, and closes its
+// gate; it is the host's when no other project's call succeeded lately.
 type limiter struct {
 	ceiling int
 	allowed float64
 	cut     time.Time // when it was last halved
+	grown   time.Time // when it last grew
+	// The last two projects for which a call succeeded, and when; the latest first.
+	well [2]struct {
+		project string
+		at      time.Time
+	}
 }
+
+const (
+	// limiterMemory is how long a success of another project speaks for the host.
+	limiterMemory = 10 * time.Second
+	// limiterRecovery is how long a worker with few calls takes from nothing to the ceiling.
+	limiterRecovery = time.Minute
+)
 
 func newLimiter(ceiling int) limiter { return limiter{ceiling: ceiling, allowed: float64(ceiling)} }
 
@@ -51,14 +74,32 @@ func newLimiter(ceiling int) limiter { return limiter{ceiling: ceiling, allowed:
 func (l *limiter) calls() int { return int(l.allowed) }
 
 // learn takes down what a call that began at some time came to. Of calls that were under way
-// together one sign counts: they all met the same moment.
-func (l *limiter) learn(now, began time.Time, err *chatapi.Error) {
+// together one sign counts: they all met the same moment. A probe that fails says nothing new.
+func (l *limiter) learn(now, began time.Time, project string, probe bool, err *chatapi.Error) {
 	switch {
 	case err == nil:
-		l.allowed = min(float64(l.ceiling), l.allowed+1/l.allowed)
-	case overload(err) && !began.Before(l.cut):
-		l.allowed, l.cut = max(1, l.allowed/2), now
+		if l.well[0].project != project {
+			l.well[1] = l.well[0]
+			l.well[0].project = project
+		}
+		l.well[0].at = now
+		more := max(1/l.allowed, float64(l.ceiling)*float64(now.Sub(l.grown))/float64(limiterRecovery))
+		if l.grown.IsZero() {
+			more = 1 / l.allowed
+		}
+		l.allowed, l.grown = min(float64(l.ceiling), l.allowed+more), now
+	case overload(err) && !probe && !began.Before(l.cut) && !l.othersWell(now, project):
+		l.allowed, l.cut, l.grown = max(1, l.allowed/2), now, now
 	}
+}
+
+// othersWell tells whether a call of another project succeeded lately.
+func (l *limiter) othersWell(now time.Time, project string) bool {
+	other := l.well[0]
+	if other.project == project {
+		other = l.well[1]
+	}
+	return other.project != "" && now.Sub(other.at) < limiterMemory
 }
 
 // overload tells whether a failure is a sign that the host has too much to do.

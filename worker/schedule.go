@@ -32,6 +32,8 @@ type schedule struct {
 	more     [3]time.Time // by level: until when jobs of the backlog are expected to stream in
 	rate     rate         // of all projects
 	held     int          // jobs in batches that wait for a call
+	active   int          // projects with calls under way
+	start    int          // calls of a project at once, before any of them came back
 	relieved time.Time    // when shares were last looked at
 
 	finished []*task // every recipient has an outcome, or the lease lapsed
@@ -40,7 +42,7 @@ type schedule struct {
 }
 
 func newSchedule(cfg Config) *schedule {
-	return &schedule{cfg: cfg, projects: map[string]*project{}, open: map[key]*batch{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
+	return &schedule{cfg: cfg, start: max(4, cfg.Concurrency/16), projects: map[string]*project{}, open: map[key]*batch{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
 }
 
 // project gives a project's state, made if need be.
@@ -64,6 +66,9 @@ func level(p queue.Priority) int {
 	return 1
 }
 
+// skew is by how much the server's clock may be ahead of ours: what it says is due is due.
+const skew = time.Minute
+
 // add takes in a leased job.
 func (s *schedule) add(now time.Time, l *queue.Lease) {
 	s.expect(now, l)
@@ -78,9 +83,10 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 		t.open, t.failures = 0, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
 		s.finished = append(s.finished, t)
 		return
-	case l.Redelivered:
+	case l.Redelivered && (len(l.Job.WovenIDs) <= s.cfg.MaxRecipients || !l.Job.DeliverAt.IsZero() && l.Stream != queue.LaterStream):
 		// A worker may have died between deferring it and acking. Deferring it once more, until
-		// now, makes sure: if it was deferred, nothing new comes of that.
+		// now, makes sure: if it was deferred, nothing new comes of that. A large job is split
+		// again instead, which is known by the place where it stands.
 		t.back = now
 		s.deferred = append(s.deferred, t)
 		return
@@ -88,7 +94,7 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 		t.failAll(queue.Expired, t.expiry(), 0)
 		s.finished = append(s.finished, t)
 		return
-	case l.Job.DeliverAt.After(now):
+	case l.Job.DeliverAt.After(now) && !(l.Stream == queue.LaterStream && l.Job.DeliverAt.Sub(now) < skew):
 		t.back = l.Job.DeliverAt
 		s.deferred = append(s.deferred, t)
 		return
@@ -151,19 +157,27 @@ func (t *task) failAll(reason queue.Reason, detail string, status int) {
 }
 
 // next grants a call: it takes the batch whose turn it is out of the schedule. Nil means that
-// nothing may be called now; wakeAt then tells when that may change by itself.
-func (s *schedule) next(now time.Time) *batch {
+// nothing may be called now; wakeAt then tells when that may change by itself. The last free slots
+// go only to projects with less than their share of the calls under way.
+func (s *schedule) next(now time.Time, last bool) *batch {
 	for len(s.waiting) > 0 && !s.waiting[0].wake.After(now) {
 		f := heap.Pop(&s.waiting).(*flow)
 		f.place = nowhere
 		s.place(now, f)
 	}
-	for !s.rate.free.After(now) {
-		lvl := s.turn()
-		if lvl < 0 {
-			return nil
+	if s.rate.free.After(now) {
+		return nil
+	}
+	first := s.turn()
+	for i := range len(s.rings) + 1 {
+		lvl := first
+		if i > 0 {
+			lvl = i - 1
 		}
-		if b := s.grant(now, lvl); b != nil {
+		if lvl < 0 || i > 0 && lvl == first {
+			continue
+		}
+		if b := s.grant(now, lvl, last); b != nil {
 			s.count(lvl)
 			return b
 		}
@@ -198,17 +212,23 @@ func (s *schedule) count(granted int) {
 // grant takes the next batch of a level by deficit round robin: each flow in its turn may call for
 // an eighth of a full call's recipients, and saves that up while its next call is larger. It
 // returns nil when no flow in the ring may call after all.
-func (s *schedule) grant(now time.Time, lvl int) *batch {
+func (s *schedule) grant(now time.Time, lvl int, last bool) *batch {
 	quantum := max(1, s.cfg.MaxRecipients/8)
-	for len(s.rings[lvl]) > 0 {
+	for passed := 0; len(s.rings[lvl]) > passed; {
 		f := s.rings[lvl][0]
-		if !s.due(now, f).Equal(now) || !f.project.allows() {
+		if !s.due(now, f).Equal(now) || !f.project.allows(s.start) {
 			s.rings[lvl][0] = nil
 			s.rings[lvl] = s.rings[lvl][1:]
 			f.place, f.deficit = nowhere, 0
 			s.place(now, f)
 			continue
 		}
+		if last && f.project.underway*(s.active+1) >= s.cfg.Concurrency {
+			s.rings[lvl] = append(s.rings[lvl][1:], f)
+			passed++
+			continue
+		}
+		passed = 0
 		b := f.queue[0]
 		if f.deficit < b.cost() {
 			f.deficit += quantum
@@ -226,7 +246,10 @@ func (s *schedule) grant(now time.Time, lvl int) *batch {
 			continue
 		}
 		f.deficit -= b.cost()
-		f.project.underway++
+		if f.project.underway++; f.project.underway == 1 {
+			s.active++
+		}
+		b.probe = f.project.gate.err != nil
 		f.project.rate.spend(now, b.cost())
 		s.rate.spend(now, b.cost())
 		return b
@@ -265,7 +288,7 @@ func (s *schedule) place(now time.Time, f *flow) {
 		f.place = nowhere
 	}
 	switch due := s.due(now, f); {
-	case due.IsZero() || !f.project.allows():
+	case due.IsZero() || !f.project.allows(s.start):
 	case due.After(now):
 		f.place, f.wake = inHeap, due
 		heap.Push(&s.waiting, f)
@@ -288,16 +311,24 @@ func (s *schedule) placeAll(now time.Time, p *project) {
 // gate. It tells for how long the gate closed now, and whether it opened again.
 func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.Duration, opened bool) {
 	p := s.projects[b.key.project]
-	p.underway--
+	if p.underway--; p.underway == 0 {
+		s.active--
+	}
 	if len(b.parts) > 0 {
 		f := p.flow(level(b.key.priority))
-		f.queue = slices.Insert(f.queue, 0, b)
+		if res.err == nil || res.err.Kind == chatapi.Refused {
+			f.queue = slices.Insert(f.queue, 0, b)
+		} else { // another goes next: it may be this one's message that fails
+			f.queue = append(f.queue, b)
+		}
 		s.hold(now, p, b.jobs)
 	}
 	p.meter.count(now, res.jobs, now.Sub(began))
 	if res.err == nil || res.err.Kind == chatapi.Refused {
 		opened = p.gate.succeed(began)
+		p.successes = min(p.successes+1, s.cfg.Concurrency)
 	} else {
+		p.successes = 0
 		wait = p.gate.fail(now, began, res.err)
 		if wait > deferAfter {
 			s.evict(now, p)

@@ -105,6 +105,10 @@ func (s *session) Send(ctx context.Context, n chatapi.Notification) (chatapi.Rep
 	s.check(&c)
 	c.n = len(w.calls)
 	w.calls = append(w.calls, c)
+	latency := w.latency
+	if w.hangs != nil && w.hangs(n.ProjectID) {
+		latency = 10 * time.Second
+	}
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -114,7 +118,7 @@ func (s *session) Send(ctx context.Context, n chatapi.Notification) (chatapi.Rep
 		w.calls[c.n] = c
 	}()
 
-	late := time.NewTimer(ahead(w.latency))
+	late := time.NewTimer(ahead(latency))
 	defer late.Stop()
 	select {
 	case <-late.C:

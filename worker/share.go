@@ -98,12 +98,17 @@ func (s *schedule) relieve(now time.Time) {
 	fits := min(1, float64(s.cfg.Window)/2/max(1, wanted))
 	var over []*project
 	for _, p := range s.projects {
-		// A closed gate defers by itself, and a rate that is not known yet says nothing.
-		if rate := p.alone(s.cfg.Concurrency); rate > 0 && p.gate.err == nil {
-			p.share = max(4*s.cfg.Concurrency, int(rate*fits*shareTime.Seconds()))
+		rate := p.alone(s.cfg.Concurrency)
+		p.share = max(4*s.cfg.Concurrency, int(rate*fits*shareTime.Seconds()))
+		switch {
+		case p.gate.err != nil, rate == 0 && now.Sub(p.meter.since) > shareTime:
+			// It fails, or its calls hang: who knows when its turn can come.
+			p.share = 4 * s.cfg.Concurrency
 			if p.waiting > p.share {
-				over = append(over, p)
+				s.shed(now, p, 0)
 			}
+		case rate > 0 && p.waiting > p.share:
+			over = append(over, p)
 		}
 	}
 	for _, p := range over {
@@ -112,7 +117,7 @@ func (s *schedule) relieve(now time.Time) {
 }
 
 // shed defers what the project holds beyond its share, and would be served last, to the times at
-// which it can be served at a rate.
+// which it can be served at a rate; rate 0 is not known, and then until its gate is probed.
 func (s *schedule) shed(now time.Time, p *project, rate float64) {
 	excess := p.waiting - p.share
 	var tasks []*task
@@ -123,7 +128,7 @@ func (s *schedule) shed(now time.Time, p *project, rate float64) {
 		}
 		for i := len(f.queue) - 1; i >= 0 && len(tasks) < excess; i-- {
 			b := f.queue[i]
-			if !b.sheds() {
+			if !b.sheds(rate == 0) {
 				continue
 			}
 			f.queue = slices.Delete(f.queue, i, i+1)
@@ -133,6 +138,13 @@ func (s *schedule) shed(now time.Time, p *project, rate float64) {
 		}
 	}
 	slices.Reverse(tasks) // they were taken from the end
+	if rate == 0 {
+		for _, t := range tasks {
+			t.back = later(p.gate.until, now.Add(deferAfter))
+		}
+		s.deferred = append(s.deferred, tasks...)
+		return
+	}
 	step := time.Duration(float64(time.Second) / (rate * shareEarly))
 	at := later(p.horizon, now.Add(time.Duration(float64(p.share)/(rate*shareEarly)*float64(time.Second))))
 	for _, t := range tasks {
@@ -150,13 +162,13 @@ func (s *schedule) shed(now time.Time, p *project, rate float64) {
 }
 
 // sheds tells whether all jobs of the batch may be deferred for their project's excess: nothing is
-// known of them yet, and they were not deferred too often.
-func (b *batch) sheds() bool {
+// known of them yet, and they were not deferred too often, unless that must not count.
+func (b *batch) sheds(often bool) bool {
 	if len(b.parts) != 1 || b.refusals > 0 {
 		return false
 	}
 	for _, r := range b.parts[0].recipients {
-		if r.task.lease.Deferrals >= shareDeferrals || r.task.touched() {
+		if !often && r.task.lease.Deferrals >= shareDeferrals || r.task.touched() {
 			return false
 		}
 	}

@@ -12,7 +12,7 @@ type task struct {
 	open     int // recipients without an outcome
 	attempts int // calls that had a recipient of this job in them, over all its leases
 	lastErr  string
-	// unreadable counts answers that may have meant delivery and could not be read.
+	// unreadable counts the answers, over all its leases, that may have meant delivery and could not be read.
 	unreadable int
 	failures   []failure
 	// gone is set when the lease lapsed: somebody else does the job, nothing is to be done here.
@@ -34,7 +34,7 @@ type failure struct {
 }
 
 func newTask(l *queue.Lease) *task {
-	return &task{lease: l, open: len(l.Job.WovenIDs), attempts: l.Attempts, lastErr: l.LastError}
+	return &task{lease: l, open: len(l.Job.WovenIDs), attempts: l.Attempts, unreadable: l.Unreadable, lastErr: l.LastError}
 }
 
 // fail records an outcome of one recipient.
@@ -55,7 +55,9 @@ func (t *task) end(retryFor time.Duration) time.Time {
 }
 
 // touched tells whether anything is known yet; what is untouched can simply be given back.
-func (t *task) touched() bool { return t.open < len(t.lease.Job.WovenIDs) || len(t.failures) > 0 }
+func (t *task) touched() bool {
+	return t.open < len(t.lease.Job.WovenIDs) || len(t.failures) > 0 || t.unreadable > t.lease.Unreadable
+}
 
 // remaining are the recipients without an outcome, of a task that is in no batch any more.
 func (t *task) remaining() []string {

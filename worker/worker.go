@@ -23,6 +23,8 @@ type Worker struct {
 	schedule *schedule
 	limiter  limiter
 	calls    int       // under way
+	probes   int       // of them, of projects whose gate was closed
+	reserve  int       // slots that are kept for projects with few calls under way
 	chores   int       // under way
 	busy     [3]int    // chores under way, by kind
 	size     [3]int    // how many tasks the next chore of a kind takes on
@@ -55,6 +57,7 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 		cfg: cfg, source: source, sender: sender, graveyard: graveyard,
 		schedule: newSchedule(cfg),
 		limiter:  newLimiter(cfg.Concurrency),
+		reserve:  reserve(cfg.Concurrency),
 		closures: make(chan Closure, 256),
 		size:     [3]int{choreSize, choreSize, choreSize},
 		results:  make(chan outcome, cfg.Concurrency+8),
@@ -136,14 +139,23 @@ func (w *Worker) take(leases []*queue.Lease) {
 
 // begin starts the calls that may go now.
 func (w *Worker) begin(ctx context.Context, now time.Time) {
-	for w.calls < w.limiter.calls() {
-		b := w.schedule.next(now)
+	for w.slots() > 0 {
+		b := w.schedule.next(now, w.slots() <= w.reserve)
 		if b == nil {
 			return
 		}
 		w.calls++
+		if b.probe {
+			w.probes++
+		}
 		go func() { w.results <- w.carry(ctx, b) }()
 	}
+}
+
+// slots is how many more calls may begin. Probes of closed gates do not count toward what the
+// limiter allows: they may take long, and say nothing about other projects.
+func (w *Worker) slots() int {
+	return min(w.cfg.Concurrency-w.calls, w.limiter.calls()-(w.calls-w.probes))
 }
 
 // carry makes a batch's next call and settles the jobs that it finished.
@@ -162,8 +174,8 @@ func (w *Worker) carry(ctx context.Context, b *batch) outcome {
 	}
 	w.cfg.Hook(e)
 	o := outcome{batch: b, began: began, result: res}
-	if len(res.finished) > 0 && w.settle(ctx, b.key.project, res.finished) != nil {
-		o.unsettled = res.finished
+	if len(res.finished) > 0 {
+		o.unsettled = w.settle(ctx, EventSettled, b.key.project, res.finished)
 	}
 	return o
 }
@@ -178,24 +190,24 @@ func (w *Worker) send(ctx context.Context, n chatapi.Notification) (report chata
 	return w.sender.Send(ctx, n)
 }
 
-// settleTimeout bounds one attempt to record outcomes. It counts even when the worker is stopping
-// and its calls have been cut off.
-const settleTimeout = 10 * time.Second
-
-func (w *Worker) settle(ctx context.Context, project string, tasks []*task) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-	defer cancel()
+// settle makes one attempt to record what is known of tasks, and returns those that are left.
+func (w *Worker) settle(ctx context.Context, kind EventKind, project string, tasks []*task) (left []*task) {
 	began := time.Now()
-	letters, err := settle(ctx, w.graveyard, began, tasks)
-	e := Event{Kind: EventSettled, ProjectID: project, Jobs: len(tasks), Letters: letters, Duration: time.Since(began)}
-	for _, t := range tasks {
-		e.Recipients += len(t.lease.Job.WovenIDs)
+	letters, left, err := settle(context.WithoutCancel(ctx), w.graveyard, began, tasks)
+	if settled := len(tasks) - len(left); settled > 0 {
+		e := Event{Kind: kind, ProjectID: project, Jobs: settled, Letters: letters, Duration: time.Since(began)}
+		for _, t := range tasks {
+			e.Recipients += len(t.lease.Job.WovenIDs)
+		}
+		for _, t := range left {
+			e.Recipients -= len(t.lease.Job.WovenIDs)
+		}
+		w.cfg.Hook(e)
 	}
 	if err != nil {
-		e.Kind, e.Err = EventTrouble, fmt.Errorf("settle %d jobs: %w", len(tasks), err)
+		w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: project, Jobs: len(left), Err: fmt.Errorf("settle %d jobs: %w", len(left), err)})
 	}
-	w.cfg.Hook(e)
-	return err
+	return left
 }
 
 // handBack takes in what a goroutine is done with.
@@ -208,8 +220,14 @@ func (w *Worker) handBack(now time.Time, o outcome) {
 	if err := o.result.err; w.stopping && !now.Before(w.deadline) && err != nil && err.MayBeDelivered {
 		w.cutOff += o.result.jobs
 	}
-	w.schedule.finished = append(w.schedule.finished, o.unsettled...)
-	w.limiter.learn(now, o.began, o.result.err)
+	if o.batch.probe {
+		w.probes--
+	}
+	if len(o.unsettled) > 0 {
+		w.again = now.Add(time.Second)
+		w.schedule.finished = append(w.schedule.finished, o.unsettled...)
+	}
+	w.limiter.learn(now, o.began, o.batch.key.project, o.batch.probe, o.result.err)
 	before := w.schedule.trouble(o.batch.key.project)
 	wait, opened := w.schedule.done(now, o.began, o.batch, o.result)
 	if wait > 0 || opened {
@@ -270,7 +288,7 @@ func (w *Worker) leave() error {
 // untilNext is how long Run may sleep.
 func (w *Worker) untilNext(now time.Time) time.Duration {
 	wait := time.Hour
-	if at := w.schedule.wakeAt(); !at.IsZero() && w.calls < w.limiter.calls() && !w.stopping {
+	if at := w.schedule.wakeAt(); !at.IsZero() && w.slots() > 0 && !w.stopping {
 		wait = min(wait, at.Sub(now))
 	}
 	if at := w.schedule.reliefAt(); !at.IsZero() && !w.stopping {

@@ -26,7 +26,8 @@ type world struct {
 	// What the outside does; set before the first worker starts. Never two of the functions are
 	// called at once. Those for acks, deferrals and splits are called with mu held.
 	latency  time.Duration
-	burial   time.Duration // how long it takes
+	hangs    func(project string) bool // such calls take ten seconds
+	burial   time.Duration             // how long it takes
 	answer   func(call) (chatapi.Report, error)
 	buryErr  func(letters []queue.DeadLetter) (written int, err error)
 	ackErr   func() error                   // before the ack takes effect

@@ -44,7 +44,7 @@ func (f *deadFlags) register(cmd *cobra.Command) {
 func (f *deadFlags) filter() (queue.Filter, error) {
 	filter := queue.Filter{Project: f.project, Job: f.job, Recipient: f.recipient}
 	var err error
-	if f.project != "" && f.project != queue.UnknownProject && uuid.Validate(f.project) != nil {
+	if f.project != "" && f.project != queue.UnknownProject && (len(f.project) != 36 || uuid.Validate(f.project) != nil) {
 		return filter, usagef("--project %q is not a UUID", f.project)
 	}
 	if f.reason != "" {

@@ -35,79 +35,6 @@ func TestTwoWorkersShareTheJobs(t *testing.T) {
 	}
 }
 
-// Rule 7: a worker killed at any instant loses nothing, and repeats at most what was in flight or
-// not yet acknowledged.
-func TestKilledWorkersLoseNothing(t *testing.T) {
-	s := newSystem(t, chatapitest.Config{Latency: 20 * time.Millisecond})
-	hurry(t, s)
-	s.api.Reject("user not found", "kill-3-1", "kill-700-0")
-	l := newLoad("kill", 3000, 2, 20, 3000) // all distinct: nothing can be put together
-	l.publish(s)
-	const concurrency = 8
-	p := s.worker("--concurrency", "8")
-	for n := range 3 {
-		s.eventually(30*time.Second, "some calls", func() bool { return s.api.Counts().Calls > 100*(n+1) })
-		if err := p.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		<-p.exited
-		p = s.worker("--concurrency", "8")
-	}
-	s.drained(120 * time.Second)
-	repeats := l.account(s)
-	t.Logf("three workers killed: %d of 6,000 recipients told twice", repeats)
-	// In flight at each kill: 8 calls of 2, and as many again that were answered and not yet acked.
-	if most := 3 * 2 * concurrency * 2; repeats > most {
-		t.Errorf("%d repeats, more than the %d in flight or not yet acknowledged", repeats, most)
-	}
-}
-
-// hurry lets the jobs of killed workers come back after the shortest wait that is allowed.
-func hurry(t *testing.T, s *system) {
-	t.Helper()
-	nc, err := nats.Connect(s.nats.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, stream := range []string{"NOTIFY_URGENT", "NOTIFY_NORMAL", "NOTIFY_BULK", "NOTIFY_LATER"} {
-		c, err := js.Consumer(t.Context(), stream, "worker")
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := c.CachedInfo().Config
-		cfg.AckWait = 10 * time.Second
-		if _, err := js.UpdateConsumer(t.Context(), stream, cfg); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// Rule 7: a worker stopped by SIGTERM repeats nothing, and ends with 0.
-func TestStoppedWorkersRepeatNothing(t *testing.T) {
-	s := newSystem(t, chatapitest.Config{Latency: 30 * time.Millisecond})
-	s.api.Reject("user not found", "stop-5-0", "stop-900-0", "stop-901-0")
-	l := newLoad("stop", 3000, 1, 20, 3000)
-	l.publish(s)
-	p := s.worker("--concurrency", "8")
-	for n := range 3 {
-		s.eventually(30*time.Second, "some calls", func() bool { return s.api.Counts().Calls > 150*(n+1) })
-		next := s.worker("--concurrency", "8")
-		if code := s.stop(p, sigterm); code != 0 {
-			t.Errorf("a worker stopped under load ended with %d", code)
-		}
-		p = next
-	}
-	s.drained(60 * time.Second)
-	if repeats := l.account(s); repeats != 0 {
-		t.Errorf("%d recipients were told twice", repeats)
-	}
-}
-
 // Rule 8: a call under way when the worker is stopped is waited for, and its outcome recorded.
 func TestStopWaitsForTheCallUnderWay(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{Latency: 2 * time.Second})
@@ -152,7 +79,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 func TestMalformedAndOddJobs(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})
 	p := s.worker()
-	nc, err := nats.Connect(s.nats.URL())
+	nc, err := nats.Connect(s.url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,47 +151,4 @@ func TestMalformedAndOddJobs(t *testing.T) {
 			t.Errorf("the log holds %q", secret)
 		}
 	}
-}
-
-// A job with more recipients than a call may have is split by publishing its parts.
-func TestLargeJob(t *testing.T) {
-	s := newSystem(t, chatapitest.Config{MaxRecipients: 100, Latency: 10 * time.Millisecond})
-	hurry(t, s)
-	l := newLoad("large", 1, 5000, 1, 1)
-	if _, err := s.q.Publisher(queue.PublisherConfig{MaxRecipients: 10_000}).Publish(t.Context(), queue.Normal, l.jobs[0]); err != nil {
-		t.Fatal(err)
-	}
-	p := s.worker("--max-recipients", "100", "--concurrency", "2")
-	s.eventually(20*time.Second, "some calls", func() bool { return s.api.Counts().Calls > 5 })
-	if err := p.cmd.Process.Kill(); err != nil { // in the middle
-		t.Fatal(err)
-	}
-	<-p.exited
-	s.worker("--max-recipients", "100", "--concurrency", "2")
-	s.drained(60 * time.Second)
-	if repeats := l.account(s); repeats > 2*2*100 {
-		t.Errorf("%d of 5,000 told twice", repeats)
-	}
-}
-
-// A token revoked by the server costs one refresh, and nobody is buried for it.
-func TestTokenRevoked(t *testing.T) {
-	s := newSystem(t, chatapitest.Config{Latency: 5 * time.Millisecond})
-	p := s.worker("--concurrency", "16")
-	l := newLoad("token", 1000, 1, 5, 1000)
-	l.publish(s)
-	s.eventually(20*time.Second, "some calls", func() bool { return s.api.Counts().Calls > 100 })
-	before := s.api.Counts().TokensIssued
-	s.api.RevokeTokens()
-	s.drained(60 * time.Second)
-	if repeats := l.account(s); repeats != 0 {
-		t.Errorf("%d repeats", repeats)
-	}
-	if n := s.api.Counts().TokensIssued - before; n != 1 {
-		t.Errorf("%d refreshes after one revocation", n)
-	}
-	if n := len(s.letters()); n != 0 {
-		t.Errorf("%d buried", n)
-	}
-	_ = p
 }

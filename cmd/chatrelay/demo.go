@@ -154,6 +154,9 @@ func (d *demo) summary(ctx context.Context, q *queue.Queue, missing []string) er
 	d.mu.Lock()
 	calls := d.calls
 	d.mu.Unlock()
+	if missing == nil {
+		missing = []string{}
+	}
 	sum := map[string]any{"jobs": len(d.jobs), "recipients": recipients, "calls": calls,
 		"delivered": recipients - buried - len(missing), "dead": buried, "missing": missing}
 	if d.app.output == "json" {

@@ -66,6 +66,9 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return usagef("--data: %w", err)
 	}
+	if err := lockDir(dir); err != nil {
+		return usagef("--data: %w", err)
+	}
 	nats, err := broker.Start(broker.Config{Port: freePort(f.port), Dir: filepath.Join(dir, "jetstream")})
 	if err != nil {
 		return err

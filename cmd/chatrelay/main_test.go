@@ -18,9 +18,9 @@ import (
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
-// The test binary is chatrelay, too, when it is called by that name.
+// The test binary is chatrelay, too, when it is called by that name, and a nats-server.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"chatrelay": main})
+	testscript.Main(m, map[string]func(){"chatrelay": main, "nats-broker": natsMain})
 }
 
 // TestScripts runs the program as users do; see testdata. Every script has a nats-server of its

@@ -49,6 +49,8 @@ known by its id, a line without one by its content.`,
 			}
 			single := f.job.ProjectID != "" || f.job.Message != "" || len(f.job.WovenIDs) > 0
 			switch {
+			case len(files) > 0 && (f.job.ID != "" || f.deliverAt != "" || f.expireAt != ""):
+				return usagef("--id, --deliver-at and --expires-at are for one job made from flags; in files, each line has its own")
 			case single && len(files) > 0:
 				return usagef("give either one job by --project, --message and --to, or files with jobs")
 			case !single && len(files) == 0:
@@ -111,6 +113,9 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		return err
 	}
 	defer q.Close()
+	if err := q.Check(ctx); err != nil {
+		return err
+	}
 	receipt, err := a.publisher(q, f).Publish(ctx, priority, f.job)
 	if err != nil {
 		return fmt.Errorf("%w; to try again without telling anybody twice, add --id %s", err, receipt.JobID)
@@ -136,6 +141,9 @@ func parseTime(s string, sign time.Duration) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if d, err := time.ParseDuration(s); err == nil {
+		if d < 0 {
+			return time.Time{}, fmt.Errorf("the duration %s is negative", s)
+		}
 		return time.Now().Add(sign * d), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
@@ -162,16 +170,19 @@ type lineErr struct {
 }
 
 func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.Priority, files []string) error {
-	q, err := f.nats.connect(ctx, "publish")
-	if err != nil {
-		return err
-	}
-	defer q.Close()
 	in, err := a.openInputs(files)
 	if err != nil {
 		return usageError{err}
 	}
 	defer in.close()
+	q, err := f.nats.connect(ctx, "publish")
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	if err := q.Check(ctx); err != nil {
+		return err
+	}
 	bar := a.progress(in.size, "publishing", true)
 	sum := tally{Errors: []lineErr{}}
 	began := time.Now()
@@ -192,6 +203,8 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 		}
 		_ = bar.Set64(at.offset)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return // interrupted; it may have been stored
 		case err != nil:
 			fail(at, err)
 			if !errors.Is(err, queue.ErrInvalid) && !errors.Is(err, queue.ErrTooLarge) {

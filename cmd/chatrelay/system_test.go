@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
@@ -21,40 +24,62 @@ import (
 // system is a whole installation: a real nats-server, a scripted Chat API, and worker processes of
 // the real program.
 type system struct {
-	t    *testing.T
-	api  *chatapitest.Server
-	nats *broker.Server
-	q    *queue.Queue
-	dir  string
+	t   *testing.T
+	api *chatapitest.Server
+	url string // of the nats-server, or of several
+	q   *queue.Queue
+	dir string
 }
 
+// newSystem is an installation with its streams, for tests that run at the same time as others.
 func newSystem(t *testing.T, cfg chatapitest.Config) *system {
 	t.Helper()
 	t.Parallel() // mostly they wait
-	s := &system{t: t, dir: t.TempDir()}
-	s.api = chatapitest.Start(cfg)
-	t.Cleanup(s.api.Close)
-	var err error
-	if s.nats, err = broker.Start(broker.Config{Dir: filepath.Join(s.dir, "nats")}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.nats.Stop)
-	if s.q, err = queue.Connect(t.Context(), queue.Config{URL: s.nats.URL()}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.q.Close)
+	return startSystem(t, cfg)
+}
+
+// startSystem is newSystem for tests that need the machine for themselves.
+func startSystem(t *testing.T, cfg chatapitest.Config) *system {
+	t.Helper()
+	s := bareSystem(t, cfg, broker.Config{})
 	if _, err := s.q.Init(t.Context(), queue.InitConfig{}); err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+// bareSystem has no streams yet.
+func bareSystem(t *testing.T, cfg chatapitest.Config, nats broker.Config) *system {
+	t.Helper()
+	dir := t.TempDir()
+	nats.Dir = filepath.Join(dir, "nats")
+	server, err := broker.Start(nats)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	return connectSystem(t, cfg, server.URL(), dir)
+}
+
+// connectSystem uses a nats-server that runs already.
+func connectSystem(t *testing.T, cfg chatapitest.Config, url, dir string) *system {
+	t.Helper()
+	s := &system{t: t, url: url, dir: dir, api: chatapitest.Start(cfg)}
+	t.Cleanup(s.api.Close)
+	var err error
+	if s.q, err = queue.Connect(t.Context(), queue.Config{URL: url}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.q.Close)
+	return s
+}
+
 // process is a running chatrelay.
 type process struct {
-	cmd    *exec.Cmd
-	stderr *lockedBuffer
-	exited chan struct{}
-	err    error
+	cmd            *exec.Cmd
+	stdout, stderr *lockedBuffer
+	exited         chan struct{}
+	err            error
 }
 
 type lockedBuffer struct {
@@ -76,17 +101,17 @@ func (l *lockedBuffer) String() string {
 
 func (s *system) env() []string {
 	return append(os.Environ(),
-		"CHATRELAY_NATS_URL="+s.nats.URL(), "CHATRELAY_API_URL="+s.api.ChatURL(), "CHATRELAY_TOKEN_URL="+s.api.TokenURL(),
+		"CHATRELAY_NATS_URL="+s.url, "CHATRELAY_API_URL="+s.api.ChatURL(), "CHATRELAY_TOKEN_URL="+s.api.TokenURL(),
 		"CHATRELAY_CLIENT_ID="+chatapitest.DefaultClientID, "CHATRELAY_CLIENT_SECRET="+chatapitest.DefaultClientSecret,
 		"CHATRELAY_HTTP_ADDR=127.0.0.1:0", "CHATRELAY_LOG_FORMAT=json")
 }
 
-// worker starts a worker process and returns when it has begun to work.
-func (s *system) worker(args ...string) *process {
+// start starts the program.
+func (s *system) start(args ...string) *process {
 	s.t.Helper()
-	p := &process{cmd: exec.Command("chatrelay", append([]string{"worker"}, args...)...), stderr: &lockedBuffer{}, exited: make(chan struct{})}
+	p := &process{cmd: exec.Command("chatrelay", args...), stdout: &lockedBuffer{}, stderr: &lockedBuffer{}, exited: make(chan struct{})}
 	p.cmd.Env = s.env()
-	p.cmd.Stderr = p.stderr
+	p.cmd.Stdout, p.cmd.Stderr = p.stdout, p.stderr
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -98,9 +123,16 @@ func (s *system) worker(args ...string) *process {
 		_ = p.cmd.Process.Kill() // usually it has ended
 		<-p.exited
 		if s.t.Failed() {
-			s.t.Logf("worker %d said:\n%s", p.cmd.Process.Pid, tail(p.stderr.String(), 4000))
+			s.t.Logf("%s %d said:\n%s", args[0], p.cmd.Process.Pid, tail(p.stderr.String(), 4000))
 		}
 	})
+	return p
+}
+
+// worker starts a worker process and returns when it has begun to work.
+func (s *system) worker(args ...string) *process {
+	s.t.Helper()
+	p := s.start(append([]string{"worker"}, args...)...)
 	s.eventually(30*time.Second, "the worker to start", func() bool {
 		select {
 		case <-p.exited:
@@ -112,18 +144,39 @@ func (s *system) worker(args ...string) *process {
 	return p
 }
 
-// stop sends a signal and returns the exit code.
+// stop sends a signal and returns the exit code, -1 if the signal ended the process.
 func (s *system) stop(p *process, sig os.Signal) int {
 	s.t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		s.t.Fatal(err)
 	}
+	return s.ended(p)
+}
+
+// ended waits for a process to end and returns its exit code.
+func (s *system) ended(p *process) int {
+	s.t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(60 * time.Second):
-		s.t.Fatalf("the worker did not end after %v\n%s", sig, tail(p.stderr.String(), 4000))
+	case <-time.After(90 * time.Second):
+		s.t.Fatalf("%v did not end\n%s", p.cmd.Args, tail(p.stderr.String(), 4000))
 	}
 	return p.cmd.ProcessState.ExitCode()
+}
+
+// calls waits until the API got so many calls.
+func (s *system) calls(n int) {
+	s.t.Helper()
+	s.eventually(60*time.Second, fmt.Sprintf("%d calls", n), func() bool { return s.api.Counts().Calls >= n })
+}
+
+// bothAtWork demands that more calls were under way than one worker makes: a scenario with two is
+// none if one of them took all jobs.
+func (s *system) bothAtWork(concurrency int) {
+	s.t.Helper()
+	if n := s.api.Counts().MaxInFlight; n <= concurrency {
+		s.t.Fatalf("%d calls at once, want more than the %d of one worker", n, concurrency)
+	}
 }
 
 // drained waits until no job is anywhere but among the dead letters.
@@ -150,6 +203,32 @@ func (s *system) eventually(timeout time.Duration, what string, condition func()
 	}
 }
 
+// hurry lets the jobs of killed workers come back after the shortest wait that is allowed.
+func (s *system) hurry() {
+	t := s.t
+	t.Helper()
+	nc, err := nats.Connect(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []string{"NOTIFY_URGENT", "NOTIFY_NORMAL", "NOTIFY_BULK", "NOTIFY_LATER"} {
+		c, err := js.Consumer(t.Context(), stream, "worker")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := c.CachedInfo().Config
+		cfg.AckWait = 10 * time.Second
+		if _, err := js.UpdateConsumer(t.Context(), stream, cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func (s *system) letters() []queue.DeadLetter {
 	s.t.Helper()
 	var all []queue.DeadLetter
@@ -157,75 +236,6 @@ func (s *system) letters() []queue.DeadLetter {
 		s.t.Fatal(err)
 	}
 	return all
-}
-
-// load is a number of jobs, each with recipients of its own.
-type load struct{ jobs []queue.Job }
-
-func project(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
-
-func newLoad(prefix string, jobs, recipients, projects, messages int) load {
-	var l load
-	for i := range jobs {
-		job := queue.Job{ID: fmt.Sprintf("%s-%d", prefix, i), ProjectID: project(i % projects), Message: fmt.Sprintf("%s message %d", prefix, i%messages)}
-		for r := range recipients {
-			job.WovenIDs = append(job.WovenIDs, fmt.Sprintf("%s-%d-%d", prefix, i, r))
-		}
-		l.jobs = append(l.jobs, job)
-	}
-	return l
-}
-
-func (l load) publish(s *system) {
-	s.t.Helper()
-	err := s.q.Publisher(queue.PublisherConfig{}).PublishAll(s.t.Context(), func(yield func(queue.Priority, queue.Job) bool) {
-		for _, job := range l.jobs {
-			if !yield(queue.Normal, job) {
-				return
-			}
-		}
-	}, func(r queue.Receipt, err error) {
-		if err != nil {
-			s.t.Errorf("publish %s: %v", r.JobID, err)
-		}
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// account demands that every recipient was told or dead-lettered, and returns how often somebody
-// was told who had been told, or dead-lettered, already.
-func (l load) account(s *system) (repeats int) {
-	s.t.Helper()
-	dead := map[string]bool{}
-	for _, letter := range s.letters() {
-		for _, id := range letter.WovenIDs {
-			dead[letter.JobID+" "+id] = true
-		}
-	}
-	lost := 0
-	for _, job := range l.jobs {
-		for _, id := range job.WovenIDs {
-			told := s.api.Told(job.ProjectID, job.Message, id)
-			if dead[job.ID+" "+id] {
-				told++
-			}
-			switch {
-			case told == 0:
-				lost++
-			default:
-				repeats += told - 1
-			}
-		}
-	}
-	if lost > 0 {
-		s.t.Errorf("%d recipients were neither told nor dead-lettered", lost)
-	}
-	if n := s.api.Counts().DuplicateInCall; n > 0 {
-		s.t.Errorf("%d recipients stood twice in one call", n)
-	}
-	return repeats
 }
 
 func tail(text string, n int) string {

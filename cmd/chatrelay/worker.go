@@ -193,6 +193,9 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 	defer stopHTTP()
 
 	q, err := queue.Connect(ctx, cfg)
+	if err != nil && ctx.Err() != nil {
+		return nil // stopped before it had anything in hand
+	}
 	if err != nil {
 		return err
 	}

@@ -5,43 +5,44 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
 
+// Version is that of the nats-server in here.
+const Version = server.VERSION
+
 // Config says where the server listens and keeps its state.
 type Config struct {
+	// Name of the server. Empty: chatrelay. The servers of a cluster need different ones.
+	Name string
 	// Port on 127.0.0.1. Zero: any free one.
 	Port int
 	// Dir holds the streams. Required; the server never cleans it up.
 	Dir string
 	// MaxPayload in bytes. Zero: 4 MiB, which allows jobs of 1 MiB.
 	MaxPayload int32
+	// MaxStore bounds, in bytes, all streams together, as a disk does. Zero: three quarters of
+	// what is free on the disk.
+	MaxStore int64
+	// ClusterPorts are the ports on 127.0.0.1 by which the servers of a cluster reach each other,
+	// this one's first. Empty: the server stands alone.
+	ClusterPorts []int
 }
 
 // Server is a running nats-server.
 type Server struct{ s *server.Server }
 
-// Start runs a server and returns when it takes connections.
+// Start runs a server and returns when it takes connections. One of a cluster may not have found
+// the others by then.
 func Start(cfg Config) (*Server, error) {
 	if cfg.Dir == "" {
 		return nil, errors.New("start nats-server: no directory for its state")
 	}
-	if cfg.Port == 0 {
-		cfg.Port = server.RANDOM_PORT
-	}
-	if cfg.MaxPayload == 0 {
-		cfg.MaxPayload = 4 << 20
-	}
-	s, err := server.NewServer(&server.Options{
-		ServerName: "chatrelay", Host: "127.0.0.1", Port: cfg.Port,
-		JetStream: true, StoreDir: cfg.Dir, MaxPayload: cfg.MaxPayload,
-		// The default of two minutes is what a power cut could lose; this costs nothing that
-		// could be measured (jetstream.md, finding 6).
-		SyncInterval: 100 * time.Millisecond,
-		NoSigs:       true, NoLog: true, DisableJetStreamBanner: true,
-	})
+	s, err := server.NewServer(cfg.options())
 	if err != nil {
 		return nil, fmt.Errorf("start nats-server: %w", err)
 	}
@@ -51,6 +52,34 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("start nats-server on 127.0.0.1:%d with its state in %s: not ready in 10 s; is the port free and the directory writable?", cfg.Port, cfg.Dir)
 	}
 	return &Server{s}, nil
+}
+
+func (cfg Config) options() *server.Options {
+	if cfg.Name == "" {
+		cfg.Name = "chatrelay"
+	}
+	if cfg.Port == 0 {
+		cfg.Port = server.RANDOM_PORT
+	}
+	if cfg.MaxPayload == 0 {
+		cfg.MaxPayload = 4 << 20
+	}
+	opts := &server.Options{
+		ServerName: cfg.Name, Host: "127.0.0.1", Port: cfg.Port,
+		JetStream: true, StoreDir: cfg.Dir, MaxPayload: cfg.MaxPayload, JetStreamMaxStore: cfg.MaxStore,
+		// The default of two minutes is what a power cut could lose; this costs nothing that
+		// could be measured (jetstream.md, finding 6).
+		SyncInterval: 100 * time.Millisecond,
+		NoSigs:       true, NoLog: true, DisableJetStreamBanner: true,
+	}
+	for i, port := range cfg.ClusterPorts {
+		if i == 0 {
+			opts.Cluster = server.ClusterOpts{Name: "chatrelay", Host: "127.0.0.1", Port: port}
+			continue
+		}
+		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: "127.0.0.1:" + strconv.Itoa(port)})
+	}
+	return opts
 }
 
 // URL is where clients connect.

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+)
+
+// faults are the scenarios, in the order of the report. Those that measure short times run alone,
+// after the others.
+var faults = []fault{
+	{
+		name:     "API_down_500",
+		did:      "3,000 jobs of 6 projects, one worker; after 200 calls the API answers 500 for 15 s, while jobs keep coming",
+		demanded: "nothing lost or buried; fewer than 300 calls while it is down; all told within 15 s of its return",
+		run:      apiDown(chatapitest.Fault{Status: http.StatusInternalServerError, Body: `{"statusCode":500}`}),
+	},
+	{
+		name:     "API_down_502_page",
+		did:      "the same with 502 and an HTML page, as a gateway answers",
+		demanded: "the same",
+		run: apiDown(chatapitest.Fault{Status: http.StatusBadGateway, Header: map[string]string{"Content-Type": "text/html"},
+			Body: "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"}),
+	},
+	{
+		name:     "API_down_reset",
+		did:      "the same with connections that are closed without an answer, before anybody is told",
+		demanded: "the same",
+		run:      apiDown(chatapitest.Fault{Break: chatapitest.BreakBefore}),
+	},
+	{
+		name:     "limited_project",
+		did:      "3,200 jobs of 4 projects, two workers of 8 calls at once; one call of one project is answered 429 with Retry-After: 3, all later ones would be served",
+		demanded: "no call of that project inside the 3 s but those in flight (16 at most, none after the first second), of either worker; the others at full speed (three quarters of before at least)",
+		run:      limitedProject,
+	},
+	{
+		name:     "bad_recipients",
+		did:      "2,400 recipients of one message, in five calls; the API answers 400 to every call that names one of four, which stand in four different calls",
+		demanded: "exactly those four buried, as refused; fewer than 80 calls",
+		run:      badRecipients,
+	},
+	{
+		name:     "revoked_token",
+		did:      "3,000 jobs, two workers; after 500 calls the server revokes all tokens, minutes before they expire",
+		demanded: "one refresh per worker, nothing buried",
+		run:      revokedToken,
+	},
+	{
+		name:     "killed_workers",
+		did:      "3,000 distinct jobs of 2 recipients, a worker of 8 calls at once killed with SIGKILL three times (jobs come back after 10 s instead of 30)",
+		demanded: "nothing lost; repeated at most the recipients of the calls in flight or not yet acknowledged",
+		run:      killedWorkers,
+	},
+	{
+		name:     "replaced_workers",
+		did:      "5,000 distinct jobs; four workers stopped with SIGTERM under load, one after another, and each replaced",
+		demanded: "nothing lost, nothing repeated, every worker ends with exit code 0",
+		run:      replacedWorkers,
+	},
+	{
+		name:     "killed_in_large_job",
+		did:      "one job of 20,000 recipients, 500 per call, 4 calls at once; the worker killed with SIGKILL after 15 of its 40 calls",
+		demanded: "nothing lost; repeated at most the recipients of the calls in flight",
+		run:      killedInLargeJob,
+	},
+	{
+		name:     "killed_NATS",
+		did:      "6,000 jobs published by a producer that keeps 500 ahead, two workers; the only nats-server killed with SIGKILL twice, and started again at once the first time, after 2 s the second",
+		demanded: "nothing lost; repeats counted; a job published after its return told within 10 s of the return",
+		run:      killedNATS,
+	},
+	{
+		name:     "killed_leader",
+		did:      "the same with three servers and streams of three replicas; killed is the one that leads NOTIFY_NORMAL, and started again after 3 s",
+		demanded: "the same",
+		run:      killedLeader,
+	},
+	{
+		name:     "full_stream",
+		did:      "`chatrelay publish` of 2,000 jobs to a stream that takes an eighth of them: with nobody making room; again, with a worker that starts later; and once more",
+		demanded: "first a clear error, exit code 1 and the number published; then all of them published; nothing stored twice, lost or repeated",
+		run:      fullStream,
+	},
+	{
+		name:     "full_server",
+		did:      "the same with streams without a bound, on a server whose storage is full",
+		demanded: "the same",
+		run:      fullServer,
+	},
+	{
+		name: "broken_project", alone: true,
+		did:      "20,000 jobs of a project whose calls are answered 403, and after them 30 jobs of ten others",
+		demanded: "the others told within 1 s of their publication; fewer than 50 calls for the broken one; its jobs told when it is put right",
+		run:      brokenProject,
+	},
+	{
+		name: "flooded_project", alone: true,
+		did:      "60,000 distinct messages of one project, the API takes 20 ms, one worker of 16 calls at once; then a job of each of 20 others, one every half second",
+		demanded: "nine tenths of the others told within 1 s of their publication; no job of the flood deferred more than twice",
+		run:      floodedProject,
+	},
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// killedWorkers shows rule 7: a worker killed at any instant loses nothing, and repeats at most
+// what was in flight or not yet acknowledged. A worker settles a call before it begins another in
+// its place, so at a kill both together are at most its concurrency.
+func killedWorkers(t *testing.T, f *figures) {
+	const concurrency, recipients = 8, 2
+	s := startSystem(t, chatapitest.Config{Latency: 20 * time.Millisecond})
+	s.hurry()
+	s.api.Reject("user not found", "kill-3-1", "kill-700-0")
+	l := newLoad("kill", 3000, recipients, 20, 3000) // all distinct: nothing can be put together
+	l.publish(s)
+	p := s.worker("--concurrency", "8")
+	for n := range 3 {
+		s.calls(100 + 500*n)
+		s.stop(p, syscall.SIGKILL)
+		p = s.worker("--concurrency", "8")
+	}
+	s.drained(120 * time.Second)
+	got := f.accountBuried(s, 2, l)
+	most := 3 * concurrency * recipients
+	f.add("at most %d were in flight or not yet acknowledged", most)
+	if got.repeated > most {
+		t.Errorf("%d repeats, more than the %d in flight or not yet acknowledged", got.repeated, most)
+	}
+}
+
+// replacedWorkers stops four workers, one after another, and starts another for each.
+func replacedWorkers(t *testing.T, f *figures) {
+	s := startSystem(t, chatapitest.Config{Latency: 30 * time.Millisecond})
+	s.api.Reject("user not found", "roll-5-0", "roll-900-0", "roll-901-0")
+	var replicas []*process
+	for range 4 {
+		replicas = append(replicas, s.worker("--concurrency", "4"))
+	}
+	l := newLoad("roll", 5000, 1, 20, 5000)
+	l.publish(s)
+	for n, p := range replicas {
+		s.calls(500 * (n + 1))
+		if code := s.stop(p, sigterm); code != 0 {
+			t.Errorf("a worker stopped under load ended with %d", code)
+		}
+		s.worker("--concurrency", "4")
+	}
+	left, err := s.q.Status(t.Context(), time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.drained(60 * time.Second)
+	got := f.accountBuried(s, 3, l)
+	f.add("%d jobs were left when the last one had been replaced", int(left.Queued+left.Due+left.Waiting)+left.Held)
+	if got.repeated > 0 {
+		t.Errorf("%d recipients were told twice", got.repeated)
+	}
+	if left.Held == 0 {
+		t.Error("the load was over before the last worker was replaced")
+	}
+}
+
+// killedInLargeJob kills the worker that has told a part of one job's 20,000 recipients.
+func killedInLargeJob(t *testing.T, f *figures) {
+	const concurrency, perCall = 4, 500
+	s := startSystem(t, chatapitest.Config{MaxRecipients: perCall, Latency: 200 * time.Millisecond})
+	s.hurry()
+	l := newLoad("large", 1, 20_000, 1, 1)
+	receipt, err := s.q.Publisher(queue.PublisherConfig{MaxRecipients: 20_000}).Publish(t.Context(), queue.Normal, l.jobs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt.Parts != 1 {
+		t.Fatalf("published in %d parts: the worker has nothing to split", receipt.Parts)
+	}
+	p := s.worker("--concurrency", "4")
+	s.calls(15) // of 40
+	s.stop(p, syscall.SIGKILL)
+	if n := s.api.Counts().Delivered; n >= 20_000 {
+		t.Fatal("everybody had been told before the worker was killed")
+	}
+	s.worker("--concurrency", "4")
+	s.drained(60 * time.Second)
+	got := f.account(s, l)
+	f.add("at most %s were in flight", thousands(concurrency*perCall))
+	if got.repeated > concurrency*perCall {
+		t.Errorf("%d of 20,000 told twice, more than the %d in flight", got.repeated, concurrency*perCall)
+	}
+}
