@@ -121,7 +121,11 @@ func plainConnect(err error) error {
 func redactURLs(list string) string {
 	urls := strings.Split(list, ",")
 	for i, u := range urls {
-		if parsed, err := url.Parse(strings.TrimSpace(u)); err == nil {
+		u = strings.TrimSpace(u)
+		if !strings.Contains(u, "://") {
+			u = "nats://" + u
+		}
+		if parsed, err := url.Parse(u); err == nil {
 			urls[i] = parsed.Redacted()
 		} else {
 			urls[i] = "(unreadable address)"

@@ -13,7 +13,7 @@ import (
 // JobsConfig bounds what one worker holds.
 type JobsConfig struct {
 	// Window is how many jobs of one stream are held at most. The worker reads this far ahead to
-	// fill batches and to take turns between projects. Zero: 10,000.
+	// fill batches and to take turns between projects. Zero: 20,000.
 	Window int
 	// WindowBytes bounds the payloads held of one stream, in bytes. Zero: 64 MiB.
 	WindowBytes int
@@ -76,7 +76,7 @@ func (q *Queue) Jobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 
 func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	if cfg.Window <= 0 {
-		cfg.Window = 10_000
+		cfg.Window = 20_000
 	}
 	if cfg.WindowBytes <= 0 {
 		cfg.WindowBytes = 64 << 20

@@ -33,7 +33,7 @@ func ParseReason(s string) (Reason, error) {
 			return r, nil
 		}
 	}
-	return "", fmt.Errorf("reason %q is not one of %v", s, Reasons())
+	return "", fmt.Errorf("reason %q is not one of rejected, refused, expired, exhausted, ambiguous, invalid", s)
 }
 
 // UnknownProject stands where a project id would, for a payload that could not be decoded.

@@ -31,9 +31,9 @@ const (
 	// duplicateWindow is how long the server remembers a job's id: longer than any producer
 	// retries, at 147 bytes of its memory per id (jetstream.md, finding 5).
 	duplicateWindow = 10 * time.Minute
-	// maxAckPending bounds the jobs held by all workers together: twenty replicas' windows. A
-	// hundred thousand held cost the rest 20 % of throughput (jetstream.md, section 1).
-	maxAckPending = 100_000
+	// maxAckPending bounds the jobs held by all workers together: ten replicas' windows. A hundred
+	// thousand held cost the rest 20 % of throughput (jetstream.md, section 1).
+	maxAckPending = 200_000
 	// maxJobSize bounds a job's payload where the server's max_payload allows it.
 	maxJobSize = 1 << 20
 	// letterMargin is room in a letter for what is neither the message nor a recipient's id.

@@ -37,7 +37,7 @@ type Config struct {
 	// much to do (429, 503, timeouts) it is fewer. Zero: 64.
 	Concurrency int
 	// Window is how many jobs of one stream the source holds at most. While a quarter of it waits
-	// for calls, what a project would take long to be served is deferred. Zero: 10,000.
+	// for calls, what a project would take long to be served is deferred. Zero: 20,000.
 	Window int
 	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
@@ -68,7 +68,7 @@ func (c Config) withDefaults() Config {
 		c.Concurrency = 64
 	}
 	if c.Window <= 0 {
-		c.Window = 10_000
+		c.Window = 20_000
 	}
 	if c.RetryFor <= 0 {
 		c.RetryFor = 24 * time.Hour

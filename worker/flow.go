@@ -11,9 +11,10 @@ type project struct {
 	successes int
 	waiting   int // jobs in batches that wait for a call
 	meter     meter
-	share     int       // of the window, in jobs
-	horizon   time.Time // until when the calls for its deferred jobs are planned
-	flows     [3]*flow
+	share     int // of the window, in jobs
+	// Until when the calls for its deferred jobs are planned, by the first plan and by the second.
+	soon, horizon time.Time
+	flows         [3]*flow
 }
 
 // place says where a flow is.

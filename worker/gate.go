@@ -128,6 +128,13 @@ func (s *schedule) trouble(id string) chatapi.Kind {
 	return ""
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -341,7 +341,7 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 
 // forget drops a project of which nothing is to be remembered.
 func (s *schedule) forget(now time.Time, id string) {
-	if p := s.projects[id]; p.gate.err == nil && !p.holds() && !p.rate.limited() && !p.horizon.After(now) {
+	if p := s.projects[id]; p.gate.err == nil && !p.holds() && !p.rate.limited() && !p.horizon.After(now) && !p.soon.After(now) {
 		delete(s.projects, id)
 	}
 }

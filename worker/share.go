@@ -17,9 +17,13 @@ const (
 	shareCheck = 50 * time.Millisecond
 	// shareMeasure is how long a project must have been served before its rate is known.
 	shareMeasure = 250 * time.Millisecond
-	// shareEarly makes deferred jobs come back somewhat before their turn, so that calls never wait
-	// for jobs: the rate may rise.
-	shareEarly = 1.25
+	// A plan that is too late leaves slots idle, one that is too early only fills the window of
+	// what came due, which holds up no new jobs. So plans are early. The first one is made while
+	// the flood comes in, when rates say little: it gets jobs out of the way, for shareSoonest to
+	// shareSoon. The second is by the rate since, taken for shareEarly times what it is.
+	shareEarly   = 2
+	shareSoonest = time.Second // before what is kept runs out
+	shareSoon    = 10 * time.Second
 	// shareLongest bounds a plan: the rate of five minutes ahead is anybody's guess.
 	shareLongest = 5 * time.Minute
 	// shareDeferrals is how often a job is deferred for its project's excess; after that it stays.
@@ -126,16 +130,18 @@ func (s *schedule) shed(now time.Time, p *project, rate float64) {
 		if f == nil {
 			continue
 		}
-		for i := len(f.queue) - 1; i >= 0 && len(tasks) < excess; i-- {
-			b := f.queue[i]
-			if !b.sheds(rate == 0) {
+		kept := make([]*batch, 0, len(f.queue))
+		for _, b := range slices.Backward(f.queue) {
+			if len(tasks) >= excess || !b.sheds(rate == 0) {
+				kept = append(kept, b)
 				continue
 			}
-			f.queue = slices.Delete(f.queue, i, i+1)
 			s.hold(now, p, -b.jobs)
 			s.seal(b)
 			tasks = append(tasks, b.tasks()...)
 		}
+		slices.Reverse(kept)
+		f.queue = kept
 	}
 	slices.Reverse(tasks) // they were taken from the end
 	if rate == 0 {
@@ -145,20 +151,25 @@ func (s *schedule) shed(now time.Time, p *project, rate float64) {
 		s.deferred = append(s.deferred, tasks...)
 		return
 	}
-	step := time.Duration(float64(time.Second) / (rate * shareEarly))
-	at := later(p.horizon, now.Add(time.Duration(float64(p.share)/(rate*shareEarly)*float64(time.Second))))
 	for _, t := range tasks {
-		at = at.Add(step)
-		if most := now.Add(shareLongest); at.After(most) {
-			at = most
-		}
-		t.back = at
+		t.back = p.turn(now, t.lease.Deferrals, rate)
 		if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(t.back) {
 			t.back = e
 		}
 		s.deferred = append(s.deferred, t)
 	}
-	p.horizon = at
+}
+
+// turn plans when a job comes back that was deferred so many times before, after those planned
+// already.
+func (p *project) turn(now time.Time, deferrals int, rate float64) time.Time {
+	step := time.Duration(float64(time.Second) / (rate * shareEarly))
+	if deferrals == 0 {
+		p.soon = earlier(later(p.soon, now.Add(shareSoonest)).Add(step), now.Add(shareSoon))
+		return p.soon
+	}
+	p.horizon = earlier(later(p.horizon, now.Add(shareTime)).Add(step), now.Add(shareLongest))
+	return p.horizon
 }
 
 // sheds tells whether all jobs of the batch may be deferred for their project's excess: nothing is

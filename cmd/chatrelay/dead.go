@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -49,7 +48,7 @@ func (f *deadFlags) filter() (queue.Filter, error) {
 	}
 	if f.reason != "" {
 		if filter.Reason, err = queue.ParseReason(f.reason); err != nil {
-			return filter, usagef("--reason: %w", err)
+			return filter, usageError{err}
 		}
 	}
 	if filter.Since, err = parseTime(f.since, -1); err != nil {
@@ -136,7 +135,7 @@ func (a *app) printLetter(l queue.DeadLetter, first bool) error {
 		return printJSON(a.stdout, listed{l.Seq, l, l.Where})
 	}
 	if first {
-		fmt.Fprintf(a.stdout, "%8s  %-20s %-36s %-9s %6s  %-24s %s\n", "SEQ", "FAILED", "PROJECT", "REASON", "PEOPLE", "JOB", "DETAIL")
+		fmt.Fprintf(a.stdout, "%6s  %-16s %-9s %-9s %-20s %-22s %s\n", "SEQ", "FAILED (UTC)", "PROJECT", "REASON", "JOB", "RECIPIENTS", "DETAIL")
 	}
 	detail := ""
 	if len(l.Failures) > 0 {
@@ -145,9 +144,23 @@ func (a *app) printLetter(l queue.DeadLetter, first bool) error {
 	if len(l.Failures) > 1 {
 		detail += fmt.Sprintf(" (and %d more)", len(l.Failures)-1)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%8d  %-20s %-36s %-9s %6d  %-24s %s\n", l.Seq, l.FailedAt.UTC().Format(time.RFC3339),
-		plain(l.ProjectID), plain(string(l.Reason)), len(l.WovenIDs), clip(plain(l.JobID), 24), clip(plain(detail), 80))
+	_, err := fmt.Fprintf(a.stdout, "%6d  %-16s %-9s %-9s %-20s %-22s %s\n", l.Seq, l.FailedAt.UTC().Format("2006-01-02 15:04"),
+		clip(plain(l.ProjectID), 9), plain(string(l.Reason)), clip(plain(l.JobID), 20), who(l.WovenIDs), clip(plain(detail), 60))
 	return err
+}
+
+// who names the first recipients, as many as fit.
+func who(ids []string) string {
+	const most = 22
+	if len(ids) == 0 {
+		return "-"
+	}
+	first := plain(ids[0])
+	if len(ids) == 1 {
+		return clip(first, most)
+	}
+	more := fmt.Sprintf(" and %d more", len(ids)-1)
+	return clip(first, max(4, most-len(more))) + more
 }
 
 func (a *app) deadShowCommand() *cobra.Command {

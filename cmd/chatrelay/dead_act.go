@@ -152,7 +152,7 @@ func (a *app) printPlan(act action, p plan) {
 		fmt.Fprintf(a.stdout, "about to %s %s with %s, up to number %d:\n", act.verb,
 			counted(len(p.seqs), "dead letter"), counted(p.recipients, "recipient"), slices.Max(p.seqs))
 		for _, g := range p.groups {
-			fmt.Fprintf(a.stdout, "  %-36s %-9s %8d letters %8d recipients\n", plain(g.Project), plain(string(g.Reason)), g.Letters, g.Recipients)
+			fmt.Fprintf(a.stdout, "  %-36s %-9s %s, %s\n", plain(g.Project), plain(string(g.Reason)), counted(g.Letters, "letter"), counted(g.Recipients, "recipient"))
 		}
 	}
 	if p.left > 0 {

@@ -75,7 +75,7 @@ func (d *demo) sample(ctx context.Context, q *queue.Queue, ended chan error) (mi
 		if _, err := pub.Publish(ctx, s.priority, s.job); err != nil {
 			return nil, err
 		}
-		d.say("job          %-9s %-22s %s to %s", projectName(s.job.ProjectID), s.job.ID, quote(s.job.Message), counted(len(s.job.WovenIDs), "recipient"))
+		d.say("%-6s job   %-9s %-22s %s to %s", s.priority, projectName(s.job.ProjectID), s.job.ID, quote(s.job.Message), counted(len(s.job.WovenIDs), "recipient"))
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -177,7 +177,7 @@ func (d *demo) summary(ctx context.Context, q *queue.Queue, missing []string) er
 func (d *demo) next() {
 	self := selfCommand()
 	d.say("\nTry next, from another terminal:\n")
-	d.say("  %s publish --nats-url %s --project %s --message \"Hello from me\" --to w-1 --to unknown-2", self, d.url, cafe)
+	d.say("  %s publish --nats-url %s --project %s --message Hello --to w-1 --to unknown-2", self, d.url, cafe)
 	d.say("  %s dead list --nats-url %s", self, d.url)
 	d.say("  %s dead replay --nats-url %s --all-projects --yes", self, d.url)
 	d.say("\n(w-new has registered meanwhile, so the replay will reach them.) Ctrl-C ends it all.\n")

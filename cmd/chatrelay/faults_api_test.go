@@ -30,17 +30,20 @@ func apiDown(broken chatapitest.Fault) func(*testing.T, *figures) {
 		s.drained(90 * time.Second)
 
 		var last time.Time
-		failed := 0
+		failed, atOnce := 0, 0
 		for _, c := range s.api.Calls() {
 			if c.Status != http.StatusOK {
 				failed++
+				if c.Time.Before(down.Add(time.Second)) {
+					atOnce++
+				}
 			} else if c.Time.After(last) {
 				last = c.Time
 			}
 		}
 		f.account(s, before, meanwhile)
 		took := last.Sub(back)
-		f.add("%d calls failed while it was down; the last recipient was told %.1f s after its return", failed, took.Seconds())
+		f.add("%d calls failed while it was down, %d of them in its first second; the last recipient was told %.1f s after its return", failed, atOnce, took.Seconds())
 		if failed >= 300 {
 			t.Errorf("%d calls while the API was down, want fewer than 300", failed)
 		}

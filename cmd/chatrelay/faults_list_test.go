@@ -96,7 +96,7 @@ var faults = []fault{
 	},
 	{
 		name: "flooded_project", alone: true,
-		did:      "60,000 distinct messages of one project, the API takes 20 ms, one worker of 16 calls at once; then a job of each of 20 others, one every half second",
+		did:      "60,000 distinct messages of one project (20,000 under the race detector), the API takes 20 ms, one worker of 16 calls at once; then a job of each of 20 others, one every half second",
 		demanded: "nine tenths of the others told within 1 s of their publication; no job of the flood deferred more than twice",
 		run:      floodedProject,
 	},

@@ -77,7 +77,18 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	if e.Err != nil {
 		line = line.Str("error", brief(e.Err, log.GetLevel() <= zerolog.DebugLevel))
 	}
-	line.Msg(string(e.Kind))
+	line.Msg(headline(e))
+}
+
+// headline is what happened, in words.
+func headline(e worker.Event) string {
+	switch {
+	case e.Kind == worker.EventGate && e.Wait > 0:
+		return "gate closed: the project's calls are held back"
+	case e.Kind == worker.EventGate:
+		return "gate opened: the project's calls go again"
+	}
+	return string(e.Kind)
 }
 
 // brief leaves out of an API error what the server said: it may name recipients. What the network

@@ -35,14 +35,15 @@ is a job in JSON:
 
 id, deliver_at and expires_at may be left out. Each bad line is reported with its number, and the
 good ones still go. Publishing the same input again within ten minutes repeats nothing: a job is
-known by its id, a line without one by its content.`,
+known by its id, a line without one by its content. (A job made from flags without --id is a new one
+each time.)`,
 		Example: `  chatrelay publish --project 0f8fad5b-d9cb-469f-a165-70867728950e --message "Your coffee is ready." --to w-1 --to w-2
   chatrelay publish --priority bulk festival.jsonl
   generate-jobs | chatrelay publish -`,
 		RunE: func(cmd *cobra.Command, files []string) error {
 			priority, err := queue.ParsePriority(f.priority)
 			if err != nil {
-				return usagef("--priority: %w", err)
+				return usageError{err}
 			}
 			if f.maxRecipients < 1 {
 				return usagef("--max-recipients %d: must be 1 or more", f.maxRecipients)
@@ -106,7 +107,7 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		return usagef("--expires-at: %w", err)
 	}
 	if err := f.job.Validate(); err != nil {
-		return usageError{err}
+		return usagef("%w (flags: --project, --message, --to, --id)", err)
 	}
 	q, err := f.nats.connect(ctx, "publish")
 	if err != nil {

@@ -83,7 +83,7 @@ func (a *app) printGates(workers []queue.WorkerStatus) {
 	if len(closed) == 0 {
 		return
 	}
-	fmt.Fprintf(a.stdout, "projects held back %d\n", len(closed))
+	fmt.Fprintf(a.stdout, "closed gates       %d\n", len(closed))
 	for _, id := range slices.Sorted(maps.Keys(closed)) {
 		g := closed[id]
 		what := plain(g.Kind)

@@ -49,7 +49,7 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.IntVar(&f.worker.MaxRecipients, "max-recipients", 500, "recipients of one call")
 	flags.DurationVar(&f.worker.Linger, "linger", 20*time.Millisecond, "how long a job waits for others to share its call")
 	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "calls under way at the same time")
-	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long after its publication a job is tried")
+	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long after its publication, or its deliver_at, a job is tried")
 	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "what to do after a call that may have been delivered: retry it, or bury its recipients")
 	flags.Float64Var(&f.worker.CallsPerSecond, "calls-per-second", 0, "bound of all calls; 0: none")
 	flags.Float64Var(&f.worker.RecipientsPerSecond, "recipients-per-second", 0, "bound of all recipients called for; 0: none")
