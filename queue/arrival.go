@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -37,7 +38,7 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	if header := msg.Headers(); len(header) > 0 {
 		l.readHeaders(header)
 	}
-	l.Job, l.Invalid = DecodeJob(msg.Data())
+	l.Job, l.Invalid = decodeSafely(msg.Data())
 	if _, err := ParsePriority(priority); err != nil {
 		l.Priority = Normal
 		if l.Invalid == nil {
@@ -51,6 +52,17 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 		l.Raw = msg.Data()
 	}
 	return l, nil
+}
+
+// decodeSafely takes a payload that the decoder panics over for an invalid one: otherwise every
+// worker would end over it in turn.
+func decodeSafely(data []byte) (job Job, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			job, err = Job{}, invalid("the decoder panics over it: %.100s", fmt.Sprint(p))
+		}
+	}()
+	return DecodeJob(data)
 }
 
 func (l *Lease) readHeaders(h nats.Header) {

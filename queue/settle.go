@@ -16,8 +16,9 @@ import (
 var errReplaced = errors.New("the connection was replaced meanwhile")
 
 // ackPatience bounds one attempt to have an ack confirmed: an answer that was lost with a
-// connection never comes.
-const ackPatience = 10 * time.Second
+// connection never comes, and a worker's call slot waits for it. With ten seconds workers stood
+// still for twelve after nats-server was killed and started again at once.
+const ackPatience = 3 * time.Second
 
 // Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all
 // but the last are only sent, and the last one of each stream is confirmed. That is certain only

@@ -112,6 +112,17 @@ func (b *batch) tasks() []*task {
 	return all
 }
 
+// called are the tasks with a recipient in the next call.
+func (b *batch) called() []*task {
+	var all []*task
+	for _, r := range b.parts[len(b.parts)-1].recipients {
+		if len(all) == 0 || r.task != all[len(all)-1] { // recipients of a task stand together
+			all = append(all, r.task)
+		}
+	}
+	return all
+}
+
 // prepare makes the last part what the next call is to tell: without whom it is too late for, and
 // halved if it is known to be at fault. It returns the tasks that were finished by that, and false
 // when nothing is left to call.

@@ -49,6 +49,8 @@ type Config struct {
 	// ProjectCallsPerSecond and ProjectRecipientsPerSecond bound those of each project. Zero: no
 	// bound.
 	ProjectCallsPerSecond, ProjectRecipientsPerSecond float64
+	// MaxRetryAfter bounds the wait that the API may ask for. Zero: 1 h.
+	MaxRetryAfter time.Duration
 	// Grace is how long a stopping worker waits for calls under way. Zero: 30 s.
 	Grace time.Duration
 	// Hook, when set, is told what happens; see [Event]. It is called from several goroutines and
@@ -72,6 +74,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RetryFor <= 0 {
 		c.RetryFor = 24 * time.Hour
+	}
+	if c.MaxRetryAfter <= 0 {
+		c.MaxRetryAfter = time.Hour
 	}
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second

@@ -39,7 +39,7 @@ func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err err
 		b.deliver(p, report, &res)
 		return res
 	}
-	res.err = apiError(err)
+	res.err = apiError(err, cfg.MaxRetryAfter)
 	res.status = res.err.Status
 	detail := res.err.Error()
 	for _, r := range p.recipients {
@@ -202,10 +202,15 @@ func shorten(detail string) string {
 	return string([]rune(detail[:limit])) // a rune that was cut shows as such
 }
 
-// apiError gives every failure the type that decisions need.
-func apiError(err error) *chatapi.Error {
+// apiError gives every failure the type that decisions need, and bounds the wait that it asks for.
+func apiError(err error, longest time.Duration) *chatapi.Error {
 	var api *chatapi.Error
 	if errors.As(err, &api) {
+		if api.RetryAfter > longest {
+			shorter := *api
+			shorter.RetryAfter = longest
+			return &shorter
+		}
 		return api
 	}
 	return &chatapi.Error{Kind: chatapi.Temporary, Err: err, Detail: err.Error()}

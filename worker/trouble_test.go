@@ -119,3 +119,37 @@ func TestDeliveredJobsAreAckedThoughNobodyCanBeBuried(t *testing.T) {
 		}
 	})
 }
+
+// A panic anywhere in the handling of a call gives up that call's jobs, once, and nobody else's.
+func TestPanicWhileRecording(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.publish(text("p", "cursed", "a", "b"))
+		w.publish(text("p", "fine", "a"))
+		r := w.start(Config{Hook: func(e Event) {
+			if e.Kind == EventCall && e.Recipients == 2 {
+				panic("what now")
+			}
+		}})
+		w.finish(r, time.Minute)
+		if calls, buried := len(w.sent()), w.buried(queue.Ambiguous); calls != 2 || buried > 2 {
+			t.Errorf("%d calls, %d buried", calls, buried)
+		}
+		if w.timesTold("p", "fine", "a") != 1 {
+			t.Error("the other job was not told")
+		}
+	})
+}
+
+// The API may not ask for a wait without end.
+func TestRetryAfterIsBounded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = failing("p", 1, &chatapi.Error{Kind: chatapi.Limited, Status: 429, RetryAfter: time.Hour})
+		w.publish(text("p", "hello", "a"))
+		begin := time.Now()
+		r := w.start(Config{MaxRetryAfter: 3 * time.Second})
+		w.finish(r, time.Minute)
+		if last := at(begin, w.sent()[1].at); last < 3*time.Second || last > 4*time.Second {
+			t.Errorf("called again after %v, want 3 s", last)
+		}
+	})
+}

@@ -159,8 +159,13 @@ func (w *Worker) slots() int {
 }
 
 // carry makes a batch's next call and settles the jobs that it finished.
-func (w *Worker) carry(ctx context.Context, b *batch) outcome {
-	began := time.Now()
+func (w *Worker) carry(ctx context.Context, b *batch) (o outcome) {
+	began, tasks := time.Now(), b.called()
+	defer func() {
+		if p := recover(); p != nil {
+			o = w.wreck(b, tasks, began, fmt.Sprintf("panic while recording what a call came to: %v", p))
+		}
+	}()
 	n := b.notification()
 	report, err := w.send(ctx, n)
 	ended := time.Now()
@@ -173,11 +178,30 @@ func (w *Worker) carry(ctx context.Context, b *batch) outcome {
 		e.Err, e.Ambiguous = res.err, res.err.MayBeDelivered
 	}
 	w.cfg.Hook(e)
-	o := outcome{batch: b, began: began, result: res}
+	o = outcome{batch: b, began: began, result: res}
 	if len(res.finished) > 0 {
 		o.unsettled = w.settle(ctx, EventSettled, b.key.project, res.finished)
 	}
 	return o
+}
+
+// wreck gives up a batch that the worker itself cannot handle, rather than fail over it again and
+// again: who of it has no outcome was perhaps told, and is buried so. The tasks are those of the
+// call.
+func (w *Worker) wreck(b *batch, tasks []*task, began time.Time, what string) outcome {
+	for _, t := range b.tasks() {
+		if !slices.Contains(tasks, t) {
+			tasks = append(tasks, t)
+		}
+	}
+	for _, t := range tasks {
+		if t.open > 0 {
+			t.failAll(queue.Ambiguous, shorten(what), 0)
+		}
+	}
+	b.parts = nil
+	w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: b.key.project, Priority: b.key.priority, Jobs: len(tasks), Err: errors.New(what)})
+	return outcome{batch: b, began: began, unsettled: tasks}
 }
 
 // send makes the call. A panic in there is that call's failure, not the worker's end.

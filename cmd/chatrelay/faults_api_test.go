@@ -96,7 +96,7 @@ func limitedProject(t *testing.T, f *figures) {
 	}
 	f.account(s, l)
 	speed := float64(others) / pause.Seconds()
-	f.add("%d calls of the project inside the pause, in flight when it began; its next one %.1f s after the 429; the others %.0f calls/s in the second before, %.0f in the pause", inPause, resumed.Seconds(), float64(othersBefore), speed)
+	f.add("%d more calls of the project inside the pause; its next one %.1f s after the 429; the others %.0f calls/s in the second before it, %.0f in the pause", inPause, resumed.Seconds(), float64(othersBefore), speed)
 	if inPause > 2*concurrency || late > 0 {
 		t.Errorf("%d calls of the project inside the pause, %d of them after a second; want at most the %d in flight", inPause, late, 2*concurrency)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -158,8 +159,9 @@ func killedLeader(t *testing.T, f *figures) {
 		return err == nil
 	})
 	s.init(3)
+	// The servers take four to nine seconds to choose another leader, whoever returns meanwhile.
 	var killed []string
-	s.killUnderLoad(f, [2]time.Duration{3 * time.Second, 3 * time.Second}, func() (leader *natsServer) {
+	s.killUnderLoad(f, [2]time.Duration{5 * time.Second, 5 * time.Second}, func() (leader *natsServer) {
 		s.eventually(60*time.Second, "a leader with two followers that have everything", func() bool {
 			stream, err := js.Stream(t.Context(), queue.JobStream(queue.Normal))
 			if err != nil || stream.CachedInfo().Cluster == nil {
@@ -213,16 +215,16 @@ func (s *system) killUnderLoad(f *figures, away [2]time.Duration, choose func() 
 		time.Sleep(pause)
 		server.start()
 		back := time.Now()
-		marker := newOthers(fmt.Sprintf("marker%d", n), 1, 1)
+		marker := newOthers(fmt.Sprintf("marker%d", n), 50, 25) // enough for both workers to get some
 		marker.publishPatiently(s)
-		s.eventually(60*time.Second, "a job published after the return to be told", func() bool {
-			return s.api.Told(marker.jobs[0].ProjectID, marker.jobs[0].Message, marker.jobs[0].WovenIDs[0]) > 0
+		s.eventually(60*time.Second, "the jobs published after the return to be told", func() bool {
+			return !slices.ContainsFunc(marker.jobs, func(j queue.Job) bool { return s.api.Told(j.ProjectID, j.Message, j.WovenIDs[0]) == 0 })
 		})
 		markers.jobs = append(markers.jobs, marker.jobs...)
 		took := time.Since(back)
-		f.add("kill %d, away for %.0f s: a job published after the return was told within %.1f s of the return", n+1, pause.Seconds(), took.Seconds())
+		f.add("kill %d, away for %.0f s: 50 jobs published after the return were told within %.1f s of it", n+1, pause.Seconds(), took.Seconds())
 		if took > resumeWithin {
-			s.t.Errorf("the first job after the return of %s was told %v after it, want within %v", server.name, took, resumeWithin)
+			s.t.Errorf("the jobs published after the return of %s were told %v after it, want within %v", server.name, took, resumeWithin)
 		}
 	}
 	select {

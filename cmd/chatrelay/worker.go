@@ -56,6 +56,7 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "bound of each project's calls; 0: none")
 	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "bound of each project's recipients called for; 0: none")
 	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "bound of one call")
+	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the API may ask for by Retry-After")
 	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long to wait for calls under way when stopping")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
@@ -74,6 +75,8 @@ func (f *workerFlags) check() error {
 		return usagef("--retry-for %v: must be more than zero", f.worker.RetryFor)
 	case f.api.Timeout <= 0:
 		return usagef("--call-timeout %v: must be more than zero", f.api.Timeout)
+	case f.worker.MaxRetryAfter <= 0:
+		return usagef("--max-retry-after %v: must be more than zero", f.worker.MaxRetryAfter)
 	case f.worker.Grace <= 0:
 		return usagef("--grace %v: must be more than zero", f.worker.Grace)
 	}
