@@ -8,11 +8,14 @@ import (
 	"github.com/chatrelay/chatrelay/chatapi"
 )
 
-// How long gates close. The first failures are likely a blip, so the first wait is short; a minute
-// at most keeps what an outage costs after its end small. A wrong credential or address is put
-// right by people, who are not helped by hundreds of calls.
+// How long gates close. The first failures are likely a blip, so the first wait is short; it grows
+// so that after an outage the next probe comes within about half the time that the outage took, and
+// to a minute at most, which keeps small what an outage costs after its end. A wrong credential or
+// address is put right by people, who are not helped by hundreds of calls.
 const (
 	gateFirst  = 500 * time.Millisecond
+	gateGrowth = 1.5
+	gateJitter = 0.3
 	gateMax    = time.Minute
 	gateHuman  = 15 * time.Second // at least, for a wrong credential or address
 	gateLimits = time.Second      // at least, for a 429 that names no time
@@ -39,7 +42,7 @@ func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
 	}
 	if g.backoff == nil {
 		g.backoff = backoff.NewExponentialBackOff(
-			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(2),
+			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(gateGrowth), backoff.WithRandomizationFactor(gateJitter),
 			backoff.WithMaxInterval(gateMax), backoff.WithMaxElapsedTime(0))
 	}
 	wait := max(g.backoff.NextBackOff(), demanded(err))

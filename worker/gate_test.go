@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -46,9 +47,10 @@ func TestWaitsGrowAndAreJittered(t *testing.T) {
 			if len(calls) != 11 {
 				t.Fatalf("%d calls, want 11", len(calls))
 			}
+			mean := float64(gateFirst)
 			for i, gap := range gaps(calls) {
-				mean := min(gateFirst<<i, gateMax)
-				if gap < mean/2 || gap > mean*3/2 {
+				mean := time.Duration(min(mean*math.Pow(gateGrowth, float64(i)), float64(gateMax)))
+				if gap < mean*6/10 || gap > mean*14/10 {
 					t.Errorf("wait %d is %v, want about %v", i, gap, mean)
 				}
 			}

@@ -149,7 +149,7 @@ func (l load) delays(s *system, published []time.Time) (d delays) {
 // watchDeferrals counts how often each job is published to wait for a later time.
 func (s *system) watchDeferrals() (perJob func() map[string]int) {
 	s.t.Helper()
-	nc, err := nats.Connect(s.url)
+	nc, err := nats.Connect(s.url, nats.SyncQueueLen(1<<20)) // a flood's jobs, several times
 	if err != nil {
 		s.t.Fatal(err)
 	}
