@@ -152,3 +152,22 @@ func TestMalformedAndOddJobs(t *testing.T) {
 		}
 	}
 }
+
+// A call that may have been delivered is the last one where that is the policy.
+func TestAmbiguousCallIsBuried(t *testing.T) {
+	s := newSystem(t, chatapitest.Config{})
+	s.api.Script(chatapitest.Fault{Break: chatapitest.BreakAfter})
+	s.worker("--on-ambiguous", "bury")
+	l := newLoad("ambiguous", 1, 3, 1, 1)
+	l.publish(s)
+	s.eventually(20*time.Second, "the letter", func() bool { return len(s.letters()) == 1 })
+	s.drained(20 * time.Second)
+	if letter := s.letters()[0]; letter.Reason != queue.Ambiguous || len(letter.WovenIDs) != 3 {
+		t.Errorf("letter %+v", letter)
+	}
+	for _, id := range l.jobs[0].WovenIDs {
+		if told := s.api.Told(l.jobs[0].ProjectID, l.jobs[0].Message, id); told != 1 {
+			t.Errorf("%s was told %d times", id, told)
+		}
+	}
+}
