@@ -90,7 +90,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	j := &Jobs{q: q, cfg: cfg, ready: make(chan struct{}, 1)}
 	streams := []string{JobStream(Urgent), JobStream(Normal), JobStream(Bulk), LaterStream}
 	for _, name := range streams {
-		consumer, err := q.js.Consumer(ctx, name, consumerName)
+		consumer, err := q.js.Consumer(ctx, name, ConsumerName)
 		if err != nil {
 			return nil, fmt.Errorf("look up consumer of %s: %w", name, err)
 		}

@@ -42,25 +42,24 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 		patience = 300 * time.Millisecond
 	}
 	var st Status
-	now := time.Now()
 	for _, p := range Priorities() {
-		s, err := q.consumerState(ctx, JobStream(p), now)
+		s, err := q.Backlog(ctx, JobStream(p))
 		if err != nil {
 			return st, err
 		}
-		st.Priorities = append(st.Priorities, PriorityStatus{p, s.queued, s.held, s.oldest})
-		st.Queued += s.queued
-		st.Held += s.held
-		st.OldestAge = max(st.OldestAge, s.oldest)
+		st.Priorities = append(st.Priorities, PriorityStatus{p, s.Queued, s.Held, s.OldestAge})
+		st.Queued += s.Queued
+		st.Held += s.Held
+		st.OldestAge = max(st.OldestAge, s.OldestAge)
 	}
-	due, err := q.consumerState(ctx, LaterStream, now)
+	due, err := q.Backlog(ctx, LaterStream)
 	if err != nil {
 		return st, err
 	}
-	st.Due = due.queued
-	st.Held += due.held
+	st.Due = due.Queued
+	st.Held += due.Held
 	// The rest of that stream are schedules.
-	st.Waiting = due.stored - min(due.stored, due.queued+uint64(due.held))
+	st.Waiting = due.Stored - min(due.Stored, due.Queued+uint64(due.Held))
 	st.DeadByReason = map[Reason]uint64{}
 	for _, r := range Reasons() {
 		n, err := q.count(ctx, deadPrefix+"*."+string(r)+".*")
@@ -74,28 +73,31 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 	return st, err
 }
 
-// streamState is what one work queue holds.
-type streamState struct {
-	stored, queued uint64
-	held           int
-	oldest         float64 // seconds
+// Backlog is what one work queue holds.
+type Backlog struct {
+	Stored uint64 // jobs that nobody has ended yet
+	Queued uint64 // of them, those not yet taken by a worker
+	Held   int    // of them, those leased to workers
+	// OldestAge of a stored job, in seconds; 0 without any.
+	OldestAge float64
 }
 
-func (q *Queue) consumerState(ctx context.Context, name string, now time.Time) (streamState, error) {
+// Backlog tells what a job stream or [LaterStream] holds. It costs the server two short requests.
+func (q *Queue) Backlog(ctx context.Context, name string) (Backlog, error) {
 	stream, err := q.js.Stream(ctx, name)
 	if err != nil {
-		return streamState{}, fmt.Errorf("look up stream %s (created by: chatrelay init): %w", name, plainAPI(err))
+		return Backlog{}, fmt.Errorf("look up stream %s (created by: chatrelay init): %w", name, plainAPI(err))
 	}
-	consumer, err := stream.Consumer(ctx, consumerName)
+	consumer, err := stream.Consumer(ctx, ConsumerName)
 	if err != nil {
-		return streamState{}, fmt.Errorf("look up consumer of %s (created by: chatrelay init): %w", name, err)
+		return Backlog{}, fmt.Errorf("look up consumer of %s (created by: chatrelay init): %w", name, err)
 	}
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
-	s := streamState{stored: state.Msgs, queued: info.NumPending, held: info.NumAckPending}
+	b := Backlog{Stored: state.Msgs, Queued: info.NumPending, Held: info.NumAckPending}
 	if state.Msgs > 0 && !state.FirstTime.IsZero() {
-		s.oldest = max(0, now.Sub(state.FirstTime).Seconds())
+		b.OldestAge = max(0, time.Since(state.FirstTime).Seconds())
 	}
-	return s, nil
+	return b, nil
 }
 
 // count lets a short-lived consumer count the letters of a subject: listing the subjects would

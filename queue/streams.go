@@ -15,13 +15,14 @@ import (
 const (
 	LaterStream = "NOTIFY_LATER"
 	DeadStream  = "NOTIFY_DEAD"
+	// ConsumerName is that of the one consumer of each job stream and of NOTIFY_LATER.
+	ConsumerName = "worker"
 
 	jobsPrefix  = "notify.jobs."  // notify.jobs.<priority>.<project_id>
 	laterPrefix = "notify.later." // notify.later.<where the job stood>: schedules
 	duePrefix   = "notify.due."   // notify.due.<priority>.<project_id>: what came due, and parts
 	deadPrefix  = "notify.dead."  // notify.dead.<project_id>.<reason>.<where the job stood>
 
-	consumerName = "worker"
 )
 
 const (
@@ -120,7 +121,7 @@ func (q *Queue) streamConfigs(cfg InitConfig) []jetstream.StreamConfig {
 
 func consumerConfig(stream string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
-		Durable: consumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		Durable: ConsumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		// The dead-letter stream is the only exit: any other limit strands jobs (finding 2).
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}
@@ -201,12 +202,12 @@ func (q *Queue) initConsumer(ctx context.Context, stream jetstream.Stream, name 
 	if name == DeadStream {
 		return nil
 	}
-	_, err := stream.Consumer(ctx, consumerName)
+	_, err := stream.Consumer(ctx, ConsumerName)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		_, err = stream.CreateConsumer(ctx, consumerConfig(name))
 	}
 	if err != nil {
-		return fmt.Errorf("create consumer %s of stream %s: %w", consumerName, name, err)
+		return fmt.Errorf("create consumer %s of stream %s: %w", ConsumerName, name, err)
 	}
 	return nil
 }
@@ -337,16 +338,16 @@ func (q *Queue) Check(ctx context.Context) error {
 		if want.Name == DeadStream {
 			continue
 		}
-		consumer, err := stream.Consumer(ctx, consumerName)
+		consumer, err := stream.Consumer(ctx, ConsumerName)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			missing = append(missing, "consumer "+consumerName+" of "+want.Name)
+			missing = append(missing, "consumer "+ConsumerName+" of "+want.Name)
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("look up consumer of %s: %w", want.Name, plainAPI(err))
 		}
 		if faults := consumerFaults(consumer.CachedInfo().Config, consumerConfig(want.Name)); len(faults) > 0 {
-			errs = append(errs, unsuitable("consumer "+consumerName+" of "+want.Name, faults))
+			errs = append(errs, unsuitable("consumer "+ConsumerName+" of "+want.Name, faults))
 		}
 	}
 	if len(missing) > 0 {

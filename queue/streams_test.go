@@ -62,7 +62,7 @@ func TestInitCreatesRaisesAndNeverLowers(t *testing.T) {
 func TestEveryConsumerDeliversWithoutLimit(t *testing.T) {
 	q := newQueue(t)
 	for _, stream := range []string{"NOTIFY_URGENT", "NOTIFY_NORMAL", "NOTIFY_BULK", LaterStream} {
-		c, err := q.js.Consumer(t.Context(), stream, consumerName)
+		c, err := q.js.Consumer(t.Context(), stream, ConsumerName)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 		t.Errorf("dead letters without streams: %v", err)
 	}
 	initDid(t, q, InitConfig{})
-	if err := q.js.DeleteConsumer(t.Context(), "NOTIFY_BULK", consumerName); err != nil {
+	if err := q.js.DeleteConsumer(t.Context(), "NOTIFY_BULK", ConsumerName); err != nil {
 		t.Fatal(err)
 	}
 	if err := q.js.DeleteStream(t.Context(), DeadStream); err != nil {
@@ -187,7 +187,7 @@ func TestCheckNamesWhatIsUnsuitable(t *testing.T) {
 		t.Run(c.stream+" consumer "+c.want, func(t *testing.T) {
 			cfg := consumerConfig(c.stream)
 			c.change(&cfg)
-			if err := q.js.DeleteConsumer(t.Context(), c.stream, consumerName); err != nil {
+			if err := q.js.DeleteConsumer(t.Context(), c.stream, ConsumerName); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := q.js.CreateConsumer(t.Context(), c.stream, cfg); err != nil {
@@ -196,7 +196,7 @@ func TestCheckNamesWhatIsUnsuitable(t *testing.T) {
 			if err := q.Check(t.Context()); !errors.Is(err, ErrNotReady) || !strings.Contains(err.Error(), c.stream) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("check: %v", err)
 			}
-			if err := q.js.DeleteConsumer(t.Context(), c.stream, consumerName); err != nil {
+			if err := q.js.DeleteConsumer(t.Context(), c.stream, ConsumerName); err != nil {
 				t.Fatal(err)
 			}
 			initDid(t, q, InitConfig{})

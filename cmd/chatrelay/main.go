@@ -112,7 +112,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		a.initCommand(), a.workerCommand(), a.publishCommand(), a.deadCommand(), a.statusCommand(),
-		a.devCommand(), a.healthCommand(),
+		a.devCommand(), a.healthCommand(), a.benchCommand(),
 	)
 	root.SetHelpCommandGroupID("")
 	return root

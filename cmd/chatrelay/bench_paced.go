@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// memoryEvery is how often memory is looked at while jobs are published.
+const memoryEvery = 10 * time.Second
+
+// publishPaced publishes at the workload's rate to a program that is idle.
+func (m *measurement) publishPaced(ctx context.Context, run *benchRun) error {
+	if m.workload.timed {
+		m.acked = make([]int64, m.workload.jobs)
+	}
+	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.recipients})
+	// One job makes sure that the program is there and warm: a token, connections.
+	time.Sleep(time.Second)
+	var failed error
+	stored := 0
+	begun := time.Now()
+	err := pub.PublishAll(ctx, func(yield func(queue.Priority, queue.Job) bool) {
+		n := 0
+		for priority, job := range m.jobs() {
+			due := begun.Add(time.Duration(float64(n) / m.workload.rate * float64(time.Second)))
+			if wait := time.Until(due); wait > 0 {
+				time.Sleep(wait)
+			}
+			if n++; !yield(priority, job) {
+				return
+			}
+		}
+	}, func(_ queue.Receipt, err error) {
+		if err != nil && failed == nil {
+			failed = err
+		}
+		if m.acked != nil {
+			m.acked[stored] = time.Now().UnixNano()
+		}
+		stored++
+		if time.Since(begun) >= time.Duration(len(run.Memory)+1)*memoryEvery {
+			var sum uint64
+			for _, c := range m.children {
+				_, _, now := c.usage()
+				sum += now
+			}
+			run.Memory = append(run.Memory, sum)
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
