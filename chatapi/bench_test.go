@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 )
 
@@ -34,6 +36,28 @@ func BenchmarkDecodeReply(b *testing.B) {
 	}
 }
 
+func BenchmarkEncode(b *testing.B) {
+	for _, n := range []int{1, 500} {
+		note := notification(recipients(n)...)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := note.encode(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(fmt.Sprint(n, " by the library"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := json.Marshal(payload(note)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkSend(b *testing.B) {
 	for _, n := range []int{1, 500} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -46,5 +70,41 @@ func BenchmarkSend(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// payload is what the body of a call is by the document.
+type payload struct {
+	ProjectID string   `json:"project_id"`
+	Message   string   `json:"message"`
+	WovenIDs  []string `json:"woven_ids"`
+}
+
+// The body is written by hand, so it is compared with what the library makes of the same.
+func TestEncode(t *testing.T) {
+	for _, n := range []Notification{
+		{},
+		{ProjectID: "p", Message: "m", WovenIDs: []string{"w-1"}},
+		{ProjectID: "p", Message: "\"quoted\" \\ \n \u2028 <b> \x00 \x7f 日本 😀", WovenIDs: []string{"w\t1", "w/2", ""}},
+	} {
+		if n.WovenIDs == nil {
+			n.WovenIDs = []string{}
+		}
+		got, err := n.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(payload(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	}
+	for _, bad := range []Notification{{Message: "\xff"}, {WovenIDs: []string{"a", "\xff", "b"}}} {
+		if _, err := bad.encode(); err == nil {
+			t.Errorf("%q is taken for UTF-8", bad)
+		}
 	}
 }

@@ -162,6 +162,7 @@ func newHTTPClient(cfg Config) *http.Client {
 			// net/http keeps two idle connections per host unless told otherwise:
 			// every call beyond the second would open a connection of its own.
 			MaxIdleConnsPerHost: cfg.Concurrency,
+			WriteBufferSize:     writeBuffer,
 			// Below the idle limit of common load balancers' upstream side, so that
 			// we rather than they close a connection that is not used.
 			IdleConnTimeout:        50 * time.Second,

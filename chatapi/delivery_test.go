@@ -211,10 +211,15 @@ func TestDeadConnection(t *testing.T) {
 	if len(dialed) != 2 || api.Counts().Delivered != 2 {
 		t.Errorf("%d connections, told %d times; want 2 and 2", len(dialed), api.Counts().Delivered)
 	}
-	writes = 1 // the headers go, the body does not
-	failure := sendFails(t, c, t.Context(), notification("w-1"))
-	if failure.Kind != Temporary || failure.MayBeDelivered || api.Counts().Delivered != 2 {
-		t.Errorf("%v, want temporary and not delivered", failure)
+	large := notification("w-1")
+	large.Message = strings.Repeat("x", 2*writeBuffer)
+	for cut, n := range map[int32]Notification{0: notification("w-1"), 1: large} {
+		dialed[len(dialed)-1].Store(0)
+		writes = cut // nothing goes, or some of it
+		failure := sendFails(t, c, t.Context(), n)
+		if failure.Kind != Temporary || failure.MayBeDelivered || api.Counts().Delivered != 2 {
+			t.Errorf("after %d writes: %v, want temporary and not delivered", cut, failure)
+		}
 	}
 }
 
@@ -243,7 +248,7 @@ func TestHTTP2CallIsNotRepeated(t *testing.T) {
 }
 
 func TestBodyIsNotOpenedAgainAfterHTTP2TookIt(t *testing.T) {
-	out := &outgoing{body: []byte("{}")}
+	out := &outgoing{body: make([]byte, writeBuffer)} // a small one is taken with its headers
 	first := out.open()
 	if _, err := out.again(); err != nil {
 		t.Errorf("untouched body: %v", err)
@@ -252,12 +257,17 @@ func TestBodyIsNotOpenedAgainAfterHTTP2TookIt(t *testing.T) {
 	if out.taken() {
 		t.Error("a body of an earlier try counts as taken")
 	}
-	_, _ = io.ReadAll(out.current)
-	if _, err := out.again(); err != nil {
-		t.Errorf("HTTP/1, where the transport knows that nothing was written: %v", err)
+	second, err := out.again()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadAll(second)
+	third, err := out.again()
+	if err != nil {
+		t.Fatalf("HTTP/1, where the transport knows that nothing was written: %v", err)
 	}
 	out.conn = negotiatedH2(t)
-	_, _ = io.ReadAll(out.current)
+	_, _ = io.ReadAll(third)
 	if _, err := out.again(); !errors.Is(err, errNotRepeated) {
 		t.Errorf("HTTP/2 after the last byte: %v, want %v", err, errNotRepeated)
 	}

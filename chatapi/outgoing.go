@@ -19,18 +19,32 @@ var errNotRepeated = errors.New("the server dropped the call after it was writte
 // have all of it. net/http's own word, httptrace's WroteRequest, comes a moment
 // after the last byte left, too late when the server is quick to hang up. So the
 // question is asked earlier: has the transport taken the last byte?
+//
+// A body that fits into the connection's buffer together with the headers leaves
+// with them in one write, so it is taken when they are. For such a body net/http
+// must know its type: it writes the headers of others apart, which costs a system
+// call and a packet more on either side.
 type outgoing struct {
 	body []byte
 
 	mu      sync.Mutex
-	conn    net.Conn  // the connection of the current try
-	current *bodyOnce // what the current try reads
+	conn    net.Conn     // the connection of the current try
+	current *atomic.Bool // whether the current try's body was taken
 }
 
-// bodyOnce is the body for one try.
+const (
+	// writeBuffer is the buffer of a connection, in bytes. The bodies of nearly all
+	// calls fit into it.
+	writeBuffer = 64 << 10
+
+	// headerRoom is what the headers take of it at most.
+	headerRoom = 8 << 10
+)
+
+// bodyOnce is a large body for one try.
 type bodyOnce struct {
 	bytes.Reader
-	taken atomic.Bool
+	taken *atomic.Bool
 }
 
 // Read marks the body as taken before the last bytes are handed out.
@@ -56,6 +70,13 @@ func (o *outgoing) request(ctx context.Context, url string) (*http.Request, erro
 		defer o.mu.Unlock()
 		o.conn = info.Conn
 	}}
+	if o.small() {
+		trace.WroteHeaders = func() {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.current.Store(true)
+		}
+	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &trace), http.MethodPost, url, o.open())
 	if err != nil {
 		return nil, err
@@ -65,12 +86,18 @@ func (o *outgoing) request(ctx context.Context, url string) (*http.Request, erro
 	return req, nil
 }
 
+func (o *outgoing) small() bool { return len(o.body) <= writeBuffer-headerRoom }
+
 func (o *outgoing) open() io.ReadCloser {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.current = new(bodyOnce)
-	o.current.Reset(o.body)
-	return o.current
+	o.current = new(atomic.Bool)
+	if o.small() {
+		return io.NopCloser(bytes.NewReader(o.body))
+	}
+	b := &bodyOnce{taken: o.current}
+	b.Reset(o.body)
+	return b
 }
 
 // again is the transport's wish to send the body once more by itself. Over
@@ -104,7 +131,7 @@ func (o *outgoing) mayHaveArrived(err error) bool {
 func (o *outgoing) taken() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.current.taken.Load()
+	return o.current.Load()
 }
 
 func (o *outgoing) http2() bool {

@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -38,12 +38,33 @@ type Notification struct {
 	WovenIDs []string
 }
 
-// payload fixes the names of chat-api.txt:17-31. No other member may be sent:
-// additionalProperties is false (chat-api.txt:37).
-type payload struct {
-	ProjectID string   `json:"project_id"`
-	Message   string   `json:"message"`
-	WovenIDs  []string `json:"woven_ids"`
+// encode writes the body of the call, with the names of chat-api.txt:17-31. No
+// other member may be sent: additionalProperties is false (chat-api.txt:37). It is
+// written by hand because for one recipient that takes a third of the library's
+// time (BenchmarkEncode). The error is that of text that is not UTF-8.
+func (n Notification) encode() (body []byte, err error) {
+	size := 64 + len(n.ProjectID) + len(n.Message) + len(n.Message)/8
+	for _, id := range n.WovenIDs {
+		size += len(id) + len(`"",`)
+	}
+	quote := func(prefix, text string) {
+		var bad error
+		if body, bad = jsontext.AppendQuote(append(body, prefix...), text); bad != nil {
+			err = bad
+		}
+	}
+	body = make([]byte, 0, size)
+	quote(`{"project_id":`, n.ProjectID)
+	quote(`,"message":`, n.Message)
+	prefix := `,"woven_ids":[`
+	for _, id := range n.WovenIDs {
+		quote(prefix, id)
+		prefix = ","
+	}
+	if len(n.WovenIDs) == 0 {
+		body = append(body, prefix...)
+	}
+	return append(body, "]}"...), err
 }
 
 // Send makes one attempt to deliver n. After a nil error every recipient is
@@ -51,7 +72,7 @@ type payload struct {
 // that nobody is known to be delivered; when ctx ends first it is [Temporary] and
 // wraps ctx.Err(). A 401 is answered by one fresh token and one more attempt.
 func (c *Client) Send(ctx context.Context, n Notification) (Report, error) {
-	body, err := json.Marshal(payload(n))
+	body, err := n.encode()
 	if err != nil {
 		// Only text that is not UTF-8 can do this, and no later attempt mends it.
 		return Report{}, &Error{Kind: Refused, Op: c.op, Detail: oneLine("encode the call: "+err.Error(), maxDetail), Err: err}

@@ -34,7 +34,8 @@ type key struct {
 type batch struct {
 	key   key
 	parts []part // a stack: the next call's part is the last
-	// taken holds who is in the batch while it takes jobs: no recipient stands twice in a call.
+	// taken holds who is in the batch while it takes jobs, from the second on: no recipient stands
+	// twice in a call.
 	taken map[string]struct{}
 	// linger is when the batch may go although nobody joined it, and patience until when it waits
 	// while more jobs are streaming in; closed says that it takes no more.
@@ -55,7 +56,7 @@ type batch struct {
 const backlogLinger = 5
 
 func newBatch(k key, now time.Time, linger time.Duration) *batch {
-	return &batch{key: k, linger: now.Add(linger), patience: now.Add(backlogLinger * linger), parts: make([]part, 1), taken: map[string]struct{}{}}
+	return &batch{key: k, linger: now.Add(linger), patience: now.Add(backlogLinger * linger), parts: make([]part, 1)}
 }
 
 // fits tells whether the task can join: there is room, and none of its recipients is in already.
@@ -63,6 +64,12 @@ func newBatch(k key, now time.Time, linger time.Duration) *batch {
 func (b *batch) fits(t *task, limit int) bool {
 	if b.size+len(t.lease.Job.WovenIDs) > limit {
 		return false
+	}
+	if b.taken == nil {
+		b.taken = make(map[string]struct{}, 2*b.size)
+		for _, r := range b.parts[0].recipients {
+			b.taken[r.id] = struct{}{}
+		}
 	}
 	for _, id := range t.lease.Job.WovenIDs {
 		if _, in := b.taken[id]; in {
@@ -75,7 +82,9 @@ func (b *batch) fits(t *task, limit int) bool {
 func (b *batch) add(t *task) {
 	p := &b.parts[0]
 	for _, id := range t.lease.Job.WovenIDs {
-		b.taken[id] = struct{}{}
+		if b.taken != nil {
+			b.taken[id] = struct{}{}
+		}
 		p.recipients = append(p.recipients, recipient{t, id})
 	}
 	b.size += len(t.lease.Job.WovenIDs)

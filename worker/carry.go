@@ -12,7 +12,15 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// carry makes a batch's next call and settles the jobs that it finished.
+// carryAll carries a batch, and then others, until the worker stops. Carriers are kept: a call needs
+// a deep stack, which would have to grow anew for each.
+func (w *Worker) carryAll(ctx context.Context, b *batch) {
+	for ok := true; ok; b, ok = <-w.sealed {
+		w.results <- w.carry(ctx, b)
+	}
+}
+
+// carry makes a batch's next call and takes down what it came to.
 func (w *Worker) carry(ctx context.Context, b *batch) (o outcome) {
 	began, tasks := time.Now(), b.called()
 	defer func() {
@@ -32,11 +40,7 @@ func (w *Worker) carry(ctx context.Context, b *batch) (o outcome) {
 		e.Err, e.Ambiguous = res.err, res.err.MayBeDelivered
 	}
 	w.cfg.Hook(e)
-	o = outcome{batch: b, began: began, result: res}
-	if len(res.finished) > 0 {
-		o.unsettled = w.settle(ctx, EventSettled, b.key.project, res.finished)
-	}
-	return o
+	return outcome{batch: b, began: began, result: res}
 }
 
 // wreck gives up a batch that the worker itself cannot handle, rather than fail over it again and
@@ -55,7 +59,7 @@ func (w *Worker) wreck(b *batch, tasks []*task, began time.Time, what string) ou
 	}
 	b.parts = nil
 	w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: b.key.project, Priority: b.key.priority, Jobs: len(tasks), Err: errors.New(what)})
-	return outcome{batch: b, began: began, unsettled: tasks}
+	return outcome{batch: b, began: began, result: result{finished: tasks}}
 }
 
 // send makes the call. A panic in there is that call's failure, not the worker's end.
@@ -69,8 +73,8 @@ func (w *Worker) send(ctx context.Context, n chatapi.Notification) (report chata
 }
 
 // settle makes one attempt to record what is known of tasks, and returns those that are left.
-func (w *Worker) settle(ctx context.Context, kind EventKind, project string, tasks []*task) (left []*task) {
-	began := time.Now()
+func (w *Worker) settle(ctx context.Context, kind EventKind, tasks []*task) (left []*task) {
+	began, project := time.Now(), commonProject(tasks)
 	letters, left, err := settle(context.WithoutCancel(ctx), w.graveyard, began, tasks)
 	if settled := len(tasks) - len(left); settled > 0 {
 		e := Event{Kind: kind, ProjectID: project, Jobs: settled, Letters: letters, Duration: time.Since(began)}
@@ -86,4 +90,14 @@ func (w *Worker) settle(ctx context.Context, kind EventKind, project string, tas
 		w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: project, Jobs: len(left), Err: fmt.Errorf("settle %d jobs: %w", len(left), err)})
 	}
 	return left
+}
+
+// commonProject is the project of all tasks, empty where they have several.
+func commonProject(tasks []*task) string {
+	for _, t := range tasks {
+		if t.lease.Job.ProjectID != tasks[0].lease.Job.ProjectID {
+			return ""
+		}
+	}
+	return tasks[0].lease.Job.ProjectID
 }

@@ -9,21 +9,34 @@ import (
 type chore int
 
 const (
-	choreSettle chore = iota
+	choreAck chore = iota // what needs no letter
+	choreBury
 	choreDefer
 	choreSplit
+	choreKinds
 )
+
+// choreState is what is known of one kind's chores.
+type choreState struct {
+	busy  int       // under way
+	size  int       // how many tasks the next one takes on
+	again time.Time // when, after one that failed, the next may begin
+}
 
 // choreSize bounds how many tasks a chore takes on.
 const choreSize = 2000
 
-// choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many.
-var choresAtOnce = [3]int{choreSettle: 1, choreDefer: 4, choreSplit: 1}
+// choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many. Acks
+// go one chore after the other, so that whatever finishes while one waits for its confirmation
+// shares the next one's.
+var choresAtOnce = [choreKinds]int{choreAck: 1, choreBury: 1, choreDefer: 4, choreSplit: 1}
 
 func (w *Worker) chore(kind chore) *[]*task {
 	switch kind {
-	case choreSettle:
-		return &w.schedule.finished
+	case choreAck:
+		return &w.clean
+	case choreBury:
+		return &w.marked
 	case choreDefer:
 		return &w.schedule.deferred
 	default:
@@ -31,19 +44,35 @@ func (w *Worker) chore(kind chore) *[]*task {
 	}
 }
 
-// doChores starts the chores that are waiting. After one that failed there is a second's pause.
-func (w *Worker) doChores(ctx context.Context, now time.Time) {
-	if now.Before(w.again) {
-		return
+// choring counts the chores under way.
+func (w *Worker) choring() (n int) {
+	for _, c := range w.chores {
+		n += c.busy
 	}
-	for kind := choreSettle; kind <= choreSplit; kind++ {
-		list := w.chore(kind)
-		for len(*list) > 0 && w.busy[kind] < choresAtOnce[kind] {
-			n := min(len(*list), w.size[kind])
+	return n
+}
+
+// doChores starts the chores that are waiting. After one that failed there is a second's pause for
+// its kind: acks go on while nobody can be buried.
+func (w *Worker) doChores(ctx context.Context, now time.Time) {
+	for _, t := range w.schedule.finished {
+		if len(t.failures) > 0 && !t.gone {
+			w.marked = append(w.marked, t)
+		} else {
+			w.clean = append(w.clean, t)
+		}
+	}
+	clear(w.schedule.finished) // they are not to be kept from here
+	w.schedule.finished = w.schedule.finished[:0]
+	for kind := range choreKinds {
+		list, state := w.chore(kind), &w.chores[kind]
+		for len(*list) > 0 && state.busy < choresAtOnce[kind] && !now.Before(state.again) {
+			n := min(len(*list), state.size)
 			tasks := (*list)[:n:n]
-			*list = (*list)[n:]
-			w.busy[kind]++
-			w.chores++
+			if *list = (*list)[n:]; len(*list) == 0 {
+				*list = nil
+			}
+			state.busy++
 			go func() { w.results <- outcome{chore: kind, left: w.do(ctx, kind, tasks)} }()
 		}
 	}
@@ -52,10 +81,10 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 // do does a chore and returns what is left of it.
 func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*task) {
 	switch kind {
-	case choreSettle:
-		return w.settle(ctx, EventSettled, "", tasks)
+	case choreAck, choreBury:
+		return w.settle(ctx, EventSettled, tasks)
 	case choreDefer:
-		return w.settle(ctx, EventDeferred, "", tasks)
+		return w.settle(ctx, EventDeferred, tasks)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
 	defer cancel()
@@ -72,16 +101,15 @@ func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*tas
 
 // choreDone takes back what a chore left.
 func (w *Worker) choreDone(now time.Time, o outcome) {
-	w.chores--
-	w.busy[o.chore]--
-	size := &w.size[o.chore]
+	state := &w.chores[o.chore]
+	state.busy--
 	if len(o.left) == 0 {
-		*size = min(2**size, choreSize)
+		state.size = min(2*state.size, choreSize)
 		return
 	}
 	// It may be one task that can never be done, such as a letter that is too large: so the
 	// others go first next time, and fewer at once.
-	w.again, *size = now.Add(time.Second), max(1, len(o.left)/2)
+	state.again, state.size = now.Add(time.Second), max(1, len(o.left)/2)
 	list := w.chore(o.chore)
 	*list = append(*list, o.left...)
 }

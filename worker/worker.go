@@ -20,29 +20,27 @@ type Worker struct {
 	// Owned by Run.
 	schedule *schedule
 	limiter  limiter
-	calls    int       // under way
-	probes   int       // of them, of projects whose gate was closed
-	reserve  int       // slots that are kept for projects with few calls under way
-	chores   int       // under way
-	busy     [3]int    // chores under way, by kind
-	size     [3]int    // how many tasks the next chore of a kind takes on
-	again    time.Time // when chores that failed may be tried again
+	calls    int     // under way
+	probes   int     // of them, of projects whose gate was closed
+	reserve  int     // slots that are kept for projects with few calls under way
+	clean    []*task // every recipient has an outcome, and none needs a letter
+	marked   []*task // the same, with letters
+	chores   [choreKinds]choreState
 	cutOff   int       // jobs whose call was cut off, and may have been delivered
 	stopping bool      // nothing new is begun
 	deadline time.Time // when a stopping worker gives up what it could not record
 
+	sealed   chan *batch // to carriers that have nothing to do
 	results  chan outcome
 	closures chan Closure // of gates, told by other workers
 }
 
 // outcome is what a goroutine that Run started hands back.
 type outcome struct {
-	// Of a call: the batch, when its call began, and what it came to. The tasks in unsettled are
-	// finished, and could not be settled.
-	batch     *batch
-	began     time.Time
-	result    result
-	unsettled []*task
+	// Of a call: the batch, when its call began, and what it came to.
+	batch  *batch
+	began  time.Time
+	result result
 	// Of a chore: its kind, and what of it is still to be done.
 	chore chore
 	left  []*task
@@ -51,15 +49,19 @@ type outcome struct {
 // New makes a worker.
 func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker {
 	cfg = cfg.withDefaults()
-	return &Worker{
+	w := &Worker{
 		cfg: cfg, source: source, sender: sender, graveyard: graveyard,
 		schedule: newSchedule(cfg),
 		limiter:  newLimiter(cfg.Concurrency),
 		reserve:  reserve(cfg.Concurrency),
 		closures: make(chan Closure, 256),
-		size:     [3]int{choreSize, choreSize, choreSize},
+		sealed:   make(chan *batch),
 		results:  make(chan outcome, cfg.Concurrency+8),
 	}
+	for kind := range w.chores {
+		w.chores[kind].size = choreSize
+	}
+	return w
 }
 
 // ErrUnsettled is matched when a worker stopped before everything that it knew was recorded. The
@@ -73,6 +75,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Calls outlive ctx by the grace, and what they came to is recorded even after that.
 	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer endCalls()
+	defer close(w.sealed)
 
 	intake := make(chan []*queue.Lease)
 	go w.takeIn(ctx, intake)
@@ -86,7 +89,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.begin(calls, now)
 		}
 		w.doChores(calls, now)
-		if w.stopping && intake == nil && w.calls == 0 && w.chores == 0 && (w.left() == 0 || now.After(w.deadline)) {
+		if w.stopping && intake == nil && w.calls == 0 && w.choring() == 0 && (w.left() == 0 || now.After(w.deadline)) {
 			return w.leave()
 		}
 		timer.Reset(w.untilNext(now))
@@ -97,7 +100,11 @@ func (w *Worker) Run(ctx context.Context) error {
 			}
 			w.take(leases)
 		case o := <-w.results:
-			w.handBack(time.Now(), o)
+			now := time.Now()
+			w.handBack(now, o)
+			for range len(w.results) { // what came back meanwhile, in the same go
+				w.handBack(now, <-w.results)
+			}
 		case c := <-w.closures:
 			w.schedule.shut(time.Now(), c)
 		case <-timer.C:
@@ -146,7 +153,11 @@ func (w *Worker) begin(ctx context.Context, now time.Time) {
 		if b.probe {
 			w.probes++
 		}
-		go func() { w.results <- w.carry(ctx, b) }()
+		select {
+		case w.sealed <- b:
+		default:
+			go w.carryAll(ctx, b)
+		}
 	}
 }
 
@@ -169,10 +180,7 @@ func (w *Worker) handBack(now time.Time, o outcome) {
 	if o.batch.probe {
 		w.probes--
 	}
-	if len(o.unsettled) > 0 {
-		w.again = now.Add(time.Second)
-		w.schedule.finished = append(w.schedule.finished, o.unsettled...)
-	}
+	w.schedule.finished = append(w.schedule.finished, o.result.finished...)
 	w.limiter.learn(now, o.began, o.batch.key.project, o.batch.probe, o.result.err)
 	before := w.schedule.trouble(o.batch.key.project)
 	wait, opened := w.schedule.done(now, o.began, o.batch, o.result)
@@ -220,7 +228,7 @@ func (w *Worker) release(leases []*queue.Lease) {
 
 // left counts the tasks that are known and not recorded.
 func (w *Worker) left() int {
-	return len(w.schedule.finished) + len(w.schedule.deferred) + len(w.schedule.large)
+	return len(w.schedule.finished) + len(w.clean) + len(w.marked) + len(w.schedule.deferred) + len(w.schedule.large)
 }
 
 // leave tells what could not be recorded.
@@ -240,8 +248,10 @@ func (w *Worker) untilNext(now time.Time) time.Duration {
 	if at := w.schedule.reliefAt(); !at.IsZero() && !w.stopping {
 		wait = min(wait, at.Sub(now))
 	}
-	if w.again.After(now) {
-		wait = min(wait, w.again.Sub(now))
+	for _, c := range w.chores {
+		if c.again.After(now) {
+			wait = min(wait, c.again.Sub(now))
+		}
 	}
 	return max(time.Nanosecond, wait)
 }
