@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -75,11 +76,12 @@ type Config struct {
 // another. It is safe for concurrent use.
 type Client struct {
 	cfg     Config // with the defaults filled in, and checked
-	url     string
 	op      string
 	http    *http.Client
+	blank   *http.Request // a call without its body and header
 	timeout time.Duration
 	tokens  *tokenCache
+	headers *atomic.Pointer[tokenHeader] // of the last token
 	secret  string
 }
 
@@ -107,10 +109,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("configure the Chat API client: %w", err)
 	}
 	c := &Client{
-		url:     cfg.URL,
 		op:      "call " + display(chat),
 		http:    newHTTPClient(cfg),
 		timeout: cfg.Timeout,
+		blank:   &http.Request{Method: http.MethodPost, URL: chat, Host: chat.Host},
 	}
 	c.identify(cfg, "get an access token from "+display(token))
 	return c, nil
@@ -133,12 +135,12 @@ func (c *Client) With(clientID, clientSecret string) (*Client, error) {
 // identify gives c the credential in cfg, and a token cache without a token.
 func (c *Client) identify(cfg Config, op string) {
 	g := &grant{op: op, http: c.http, config: clientCredentials(cfg)}
-	c.cfg, c.secret = cfg, cfg.ClientSecret
+	c.cfg, c.secret, c.headers = cfg, cfg.ClientSecret, new(atomic.Pointer[tokenHeader])
 	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, fetch: g.fetch}
 }
 
 // Endpoint returns the address that calls go to, as it was configured.
-func (c *Client) Endpoint() string { return c.url }
+func (c *Client) Endpoint() string { return c.cfg.URL }
 
 // CheckToken returns nil when there is an access token to call with: the cached
 // one, or else one that it gets now. Its errors are those of [Client.Send]; they
@@ -152,8 +154,7 @@ func (c *Client) CheckToken(ctx context.Context) error {
 func newHTTPClient(cfg Config) *http.Client {
 	dialer := net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}
 	return &http.Client{
-		// A redirected POST either becomes a GET or repeats the message and the
-		// bearer token towards a host that nobody configured.
+		// For token requests; calls do not go through here.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,

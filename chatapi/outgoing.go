@@ -63,8 +63,8 @@ func (b *bodyOnce) WriteTo(w io.Writer) (int64, error) {
 // Close is what http.Request.Body wants; nothing is held.
 func (*bodyOnce) Close() error { return nil }
 
-// request returns the POST that carries the body.
-func (o *outgoing) request(ctx context.Context, url string) (*http.Request, error) {
+// request returns the POST that carries the body; blank is one without.
+func (o *outgoing) request(ctx context.Context, blank *http.Request) *http.Request {
 	trace := httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -77,13 +77,9 @@ func (o *outgoing) request(ctx context.Context, url string) (*http.Request, erro
 			o.current.Store(true)
 		}
 	}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &trace), http.MethodPost, url, o.open())
-	if err != nil {
-		return nil, err
-	}
-	req.ContentLength = int64(len(o.body))
-	req.GetBody = o.again
-	return req, nil
+	req := blank.WithContext(httptrace.WithClientTrace(ctx, &trace))
+	req.Body, req.GetBody, req.ContentLength = o.open(), o.again, int64(len(o.body))
+	return req
 }
 
 func (o *outgoing) small() bool { return len(o.body) <= writeBuffer-headerRoom }

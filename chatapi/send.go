@@ -96,15 +96,12 @@ func (c *Client) attempt(caller context.Context, n Notification, body []byte, to
 	ctx, cancel := context.WithTimeout(caller, c.timeout)
 	defer cancel()
 	out := &outgoing{body: body}
-	req, err := out.request(ctx, c.url)
-	if err != nil {
-		return Report{}, &Error{Kind: Misconfigured, Op: c.op, Detail: "the address cannot be called", Err: err}
-	}
-	req.Header.Set("Content-Type", "application/json") // chat-api.txt:119
-	req.Header.Set("Authorization", "Bearer "+token)   // chat-api.txt:120
-	req.Header.Set("User-Agent", "chatrelay")          // tells the API's operators who calls
-
-	resp, err := c.http.Do(req)
+	req := out.request(ctx, c.blank)
+	req.Header = c.header(token)
+	// The transport itself, because nothing of what http.Client adds is wanted: cookies, and
+	// redirects. A redirected POST either becomes a GET or repeats the message and the bearer
+	// token towards a host that nobody configured.
+	resp, err := c.http.Transport.RoundTrip(req)
 	if err != nil {
 		failure := interrupted(caller, err, c.timeout, c.private(n, token))
 		failure.Op, failure.MayBeDelivered = c.op, out.mayHaveArrived(err)
@@ -115,6 +112,26 @@ func (c *Client) attempt(caller context.Context, n Notification, body []byte, to
 		return c.read(caller, resp, n, token)
 	}
 	return Report{}, c.failed(resp, n, token)
+}
+
+// header is that of all calls with a token. It is made once for each token, and read only.
+func (c *Client) header(token string) http.Header {
+	if h := c.headers.Load(); h != nil && h.token == token {
+		return h.header
+	}
+	h := &tokenHeader{token, http.Header{
+		"Content-Type":  {"application/json"}, // chat-api.txt:119
+		"Authorization": {"Bearer " + token},  // chat-api.txt:120
+		"User-Agent":    {"chatrelay"},        // tells the API's operators who calls
+	}}
+	c.headers.Store(h)
+	return h.header
+}
+
+// tokenHeader is the header of calls with one token.
+type tokenHeader struct {
+	token  string
+	header http.Header
 }
 
 // failed turns a status other than 2xx into an error.
