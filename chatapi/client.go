@@ -164,6 +164,8 @@ func newHTTPClient(cfg Config) *http.Client {
 			// every call beyond the second would open a connection of its own.
 			MaxIdleConnsPerHost: cfg.Concurrency,
 			WriteBufferSize:     writeBuffer,
+			// Replies are a few dozen bytes, unless hundreds of recipients are rejected.
+			DisableCompression: true,
 			// Below the idle limit of common load balancers' upstream side, so that
 			// we rather than they close a connection that is not used.
 			IdleConnTimeout:        50 * time.Second,

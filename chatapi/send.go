@@ -160,7 +160,7 @@ func (c *Client) failed(resp *http.Response, n Notification, token string) *Erro
 // read turns a 2xx into a report, or says why it cannot.
 func (c *Client) read(caller context.Context, resp *http.Response, n Notification, token string) (Report, *Error) {
 	limit := max(minReplyLimit, replyPerRecipient*len(n.WovenIDs))
-	text, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
+	text, err := readBody(resp, limit+1)
 	hide := c.private
 	unreadable := &Error{Kind: Unreadable, Op: c.op, Status: resp.StatusCode, MayBeDelivered: true, Err: err}
 	switch {
@@ -194,6 +194,19 @@ func (c *Client) read(caller context.Context, resp *http.Response, n Notificatio
 		report.clean(hide(n, token))
 	}
 	return report, nil
+}
+
+// readBody reads at most so many bytes.
+func readBody(resp *http.Response, most int) ([]byte, error) {
+	if resp.ContentLength < 0 || resp.ContentLength > int64(most) {
+		return io.ReadAll(io.LimitReader(resp.Body, int64(most)))
+	}
+	text := make([]byte, resp.ContentLength)
+	n, err := io.ReadFull(resp.Body, text)
+	if err == io.EOF && n < len(text) {
+		err = io.ErrUnexpectedEOF
+	}
+	return text[:n], err
 }
 
 // private lists what no excerpt of this call may show.

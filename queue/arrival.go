@@ -65,13 +65,21 @@ func decodeSafely(data []byte) (job Job, err error) {
 	return DecodeJob(data)
 }
 
+// readHeaders reads what was remembered of a job that came back. Most come for the first time, and
+// to parse what is absent would make an error of each.
 func (l *Lease) readHeaders(h nats.Header) {
-	if t, err := time.Parse(time.RFC3339Nano, h.Get(headerPublished)); err == nil {
-		l.PublishedAt = t
+	if published := h.Get(headerPublished); published != "" {
+		if t, err := time.Parse(time.RFC3339Nano, published); err == nil {
+			l.PublishedAt = t
+		}
 	}
-	l.Attempts, _ = strconv.Atoi(h.Get(headerAttempts)) // absent: zero
-	l.Unreadable, _ = strconv.Atoi(h.Get(headerUnreadable))
-	l.Deferrals, _ = strconv.Atoi(h.Get(headerDeferrals))
-	l.Replays, _ = strconv.Atoi(h.Get(headerReplays))
+	number := func(name string) (n int) {
+		if value := h.Get(name); value != "" {
+			n, _ = strconv.Atoi(value)
+		}
+		return n
+	}
+	l.Attempts, l.Unreadable = number(headerAttempts), number(headerUnreadable)
+	l.Deferrals, l.Replays = number(headerDeferrals), number(headerReplays)
 	l.LastError = h.Get(headerError)
 }
