@@ -9,7 +9,7 @@ import (
 )
 
 // While the jobs of a backlog stream in, batches wait for them; not for a trickle, not when the
-// stream pauses, and not for longer than five lingers.
+// stream pauses, not for longer than five lingers after the last that joined, nor than fifty in all.
 func TestBatchesFillFromABacklog(t *testing.T) {
 	const linger = 20 * time.Millisecond
 	begun := time.Now()
@@ -21,7 +21,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	}
 	// goes is the first time, to the millisecond, at which a call is granted.
 	goes := func(s *schedule, from int) int {
-		for ms := from; ms < 1000; ms++ {
+		for ms := from; ms < 2000; ms++ {
 			if s.next(at(ms), false) != nil {
 				return ms
 			}
@@ -49,14 +49,22 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 		t.Errorf("the end of a backlog at 30 ms went at %d ms, want 30", ms)
 	}
 	s = fresh()
-	for ms := 0; ms < 100; ms += 10 {
+	add(s, at(0), 100)
+	for ms := 10; ms < 100; ms += 10 {
+		s.gather.expect(at(ms+20), queue.NewLease(&queue.Lease{Priority: queue.Normal, Behind: 100}, nil)) // others
+	}
+	if ms := goes(s, 95); ms != 100 {
+		t.Errorf("a batch that nobody joined went at %d ms, want 100", ms)
+	}
+	s = fresh()
+	for ms := 0; ms < 1000; ms += 10 {
 		add(s, at(ms), 100)
 		if s.next(at(ms), false) != nil {
 			t.Fatalf("went at %d ms although jobs were streaming in", ms)
 		}
 	}
-	if ms := goes(s, 95); ms != 100 {
-		t.Errorf("an endless stream went at %d ms, want 100", ms)
+	if ms := goes(s, 995); ms != 1000 {
+		t.Errorf("an endless stream went at %d ms, want 1000", ms)
 	}
 	s = fresh()
 	for range 500 {

@@ -37,10 +37,11 @@ type batch struct {
 	// taken holds who is in the batch while it takes jobs, from the second on: no recipient stands
 	// twice in a call.
 	taken map[string]struct{}
-	// linger is when the batch may go although nobody joined it, and patience until when it waits
-	// while more jobs are streaming in; closed says that it takes no more.
-	linger, patience time.Time
-	closed           bool
+	// begun is when the batch took its first job, or came back after a failed call; joined when it
+	// took its last one. pressed says that it may go although more jobs would come, because the
+	// window is needed, and closed that it takes no more.
+	begun, joined   time.Time
+	pressed, closed bool
 
 	jobs     int  // tasks at the start
 	size     int  // recipients at the start
@@ -51,12 +52,8 @@ type batch struct {
 	alone    int // recipients refused when they stood alone
 }
 
-// backlogLinger is how many times longer a batch waits at most while there is a backlog and its
-// jobs are streaming in: they have waited in the queue already, and make it fuller.
-const backlogLinger = 5
-
-func newBatch(k key, now time.Time, linger time.Duration) *batch {
-	return &batch{key: k, linger: now.Add(linger), patience: now.Add(backlogLinger * linger), parts: make([]part, 1)}
+func newBatch(k key, now time.Time) *batch {
+	return &batch{key: k, begun: now, parts: make([]part, 1)}
 }
 
 // fits tells whether the task can join: there is room, and none of its recipients is in already.
@@ -79,7 +76,8 @@ func (b *batch) fits(t *task, limit int) bool {
 	return true
 }
 
-func (b *batch) add(t *task) {
+func (b *batch) add(now time.Time, t *task) {
+	b.joined = now
 	p := &b.parts[0]
 	for _, id := range t.lease.Job.WovenIDs {
 		if b.taken != nil {

@@ -63,9 +63,9 @@ func BenchmarkRecord(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				batch := newBatch(key{project: "p", message: "hello"}, now, 0)
+				batch := newBatch(key{project: "p", message: "hello"}, now)
 				for _, l := range leases {
-					batch.add(newTask(l))
+					batch.add(now, newTask(l))
 				}
 				b.StartTimer()
 				if res := batch.record(now, Config{RetryFor: time.Hour}, report, nil); len(res.finished) != 500 {

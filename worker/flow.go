@@ -30,7 +30,7 @@ const (
 type flow struct {
 	project *project
 	level   int
-	queue   []*batch
+	line    line
 	deficit int // recipients that may still be called for in this turn
 	place   place
 	wake    time.Time
@@ -57,7 +57,7 @@ func (p *project) allows(start int) bool {
 // holds tells whether the project has anything to probe its gate with.
 func (p *project) holds() bool {
 	for _, f := range p.flows {
-		if f != nil && len(f.queue) > 0 {
+		if f != nil && len(f.line.batches) > 0 {
 			return true
 		}
 	}

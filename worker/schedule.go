@@ -2,7 +2,6 @@ package worker
 
 import (
 	"container/heap"
-	"slices"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -16,7 +15,7 @@ var patience = [...]int{0, 8, 16}
 // schedule decides which batch may be called next. It is a plain value: no clock, no goroutine, no
 // lock. What it holds is in exactly one place:
 //
-//	flow.queue                batches of one project and priority, in the order of their calls;
+//	flow.line                 batches of one project and priority, in the order of their calls;
 //	                          those that jobs may still join are in open, too, by their key
 //	finished, deferred, large tasks that need no call: to be settled, deferred or split
 //
@@ -29,12 +28,12 @@ type schedule struct {
 	rings    [3][]*flow
 	passed   [3]int // how often the level was passed over
 	waiting  flowHeap
-	more     [3]time.Time // by level: until when jobs of the backlog are expected to stream in
-	rate     rate         // of all projects
-	held     int          // jobs in batches that wait for a call
-	active   int          // projects with calls under way
-	start    int          // calls of a project at once, before any of them came back
-	relieved time.Time    // when shares were last looked at
+	gather   gathering
+	rate     rate      // of all projects
+	held     int       // jobs in batches that wait for a call
+	active   int       // projects with calls under way
+	start    int       // calls of a project at once, before any of them came back
+	relieved time.Time // when shares were last looked at
 
 	finished []*task // every recipient has an outcome, or the lease lapsed
 	deferred []*task // to come back at task.back
@@ -71,7 +70,7 @@ const skew = time.Minute
 
 // add takes in a leased job.
 func (s *schedule) add(now time.Time, l *queue.Lease) {
-	s.expect(now, l)
+	s.gather.expect(now.Add(s.cfg.Linger), l)
 	t := newTask(l)
 	p := s.projects[l.Job.ProjectID]
 	switch {
@@ -108,15 +107,6 @@ func (s *schedule) add(now time.Time, l *queue.Lease) {
 	s.join(now, s.project(l.Job.ProjectID), t)
 }
 
-// expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
-// ones come at once, unless the window is full.
-func (s *schedule) expect(now time.Time, l *queue.Lease) {
-	s.more[level(l.Priority)] = time.Time{}
-	if l.Behind > 0 {
-		s.more[level(l.Priority)] = now.Add(s.cfg.Linger)
-	}
-}
-
 // join puts the task into a batch.
 func (s *schedule) join(now time.Time, p *project, t *task) {
 	l := t.lease
@@ -125,19 +115,25 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 	b := s.open[k]
 	if b != nil && !b.fits(t, s.cfg.MaxRecipients) {
 		s.seal(b)
+		f.line.filled(b)
 		b = nil
 	}
 	if b == nil {
-		b = newBatch(k, now, s.cfg.Linger)
+		b = newBatch(k, now)
 		s.open[k] = b
-		f.queue = append(f.queue, b)
+		f.line.begin(b)
+		s.gather.begin(f, b)
 	}
-	b.add(t)
+	b.add(now, t)
+	if !b.pressed {
+		s.gather.jobs++
+	}
 	s.hold(now, p, 1)
 	if b.size >= s.cfg.MaxRecipients {
 		s.seal(b)
+		f.line.filled(b)
 	}
-	if f.place == nowhere || f.queue[0].closed {
+	if f.place == nowhere || f.line.closed > 0 {
 		s.place(now, f)
 	}
 }
@@ -147,6 +143,9 @@ func (s *schedule) seal(b *batch) {
 	if !b.closed {
 		delete(s.open, b.key)
 		b.close()
+		if !b.pressed {
+			s.gather.jobs -= b.jobs
+		}
 	}
 }
 
@@ -160,6 +159,7 @@ func (t *task) failAll(reason queue.Reason, detail string, status int) {
 // nothing may be called now; wakeAt then tells when that may change by itself. The last free slots
 // go only to projects with less than their share of the calls under way.
 func (s *schedule) next(now time.Time, last bool) *batch {
+	s.press(now)
 	for len(s.waiting) > 0 && !s.waiting[0].wake.After(now) {
 		f := heap.Pop(&s.waiting).(*flow)
 		f.place = nowhere
@@ -216,7 +216,8 @@ func (s *schedule) grant(now time.Time, lvl int, last bool) *batch {
 	quantum := max(1, s.cfg.MaxRecipients/8)
 	for passed := 0; len(s.rings[lvl]) > passed; {
 		f := s.rings[lvl][0]
-		if !s.due(now, f).Equal(now) || !f.project.allows(s.start) {
+		i, at := s.due(now, f)
+		if !at.Equal(now) || !f.project.allows(s.start) {
 			s.rings[lvl][0] = nil
 			s.rings[lvl] = s.rings[lvl][1:]
 			f.place, f.deficit = nowhere, 0
@@ -229,14 +230,13 @@ func (s *schedule) grant(now time.Time, lvl int, last bool) *batch {
 			continue
 		}
 		passed = 0
-		b := f.queue[0]
+		b := f.line.batches[i]
 		if f.deficit < b.cost() {
 			f.deficit += quantum
 			s.rings[lvl] = append(s.rings[lvl][1:], f)
 			continue
 		}
-		f.queue[0] = nil
-		f.queue = f.queue[1:]
+		f.line.take(i)
 		s.hold(now, f.project, -b.jobs)
 		s.seal(b)
 		done, callable := b.prepare(now)
@@ -257,24 +257,14 @@ func (s *schedule) grant(now time.Time, lvl int, last bool) *batch {
 	return nil
 }
 
-// due tells when the flow's next batch may be called: now, a later time, or, with nothing to
-// call, never, which is the zero time.
-func (s *schedule) due(now time.Time, f *flow) time.Time {
-	if len(f.queue) == 0 {
-		return time.Time{}
+// due tells which of the flow's batches is next, and when it may be called: now, a later time, or,
+// with nothing to call, never, which is the zero time.
+func (s *schedule) due(now time.Time, f *flow) (i int, at time.Time) {
+	i, at = f.line.next(now, func(b *batch) time.Time { return s.gather.until(s.cfg.Linger, f.level, b) })
+	if at.IsZero() {
+		return i, at
 	}
-	at := later(later(now, f.project.gate.until), f.project.rate.free)
-	if b := f.queue[0]; !b.closed {
-		linger := b.linger
-		if more := s.more[f.level]; more.After(linger) {
-			linger = more
-			if linger.After(b.patience) {
-				linger = b.patience
-			}
-		}
-		at = later(at, linger)
-	}
-	return at
+	return i, later(at, later(f.project.gate.until, f.project.rate.free))
 }
 
 // place puts a flow where it belongs after something about it changed. A flow in a ring stays
@@ -287,7 +277,7 @@ func (s *schedule) place(now time.Time, f *flow) {
 		heap.Remove(&s.waiting, f.index)
 		f.place = nowhere
 	}
-	switch due := s.due(now, f); {
+	switch _, due := s.due(now, f); {
 	case due.IsZero() || !f.project.allows(s.start):
 	case due.After(now):
 		f.place, f.wake = inHeap, due
@@ -317,9 +307,10 @@ func (s *schedule) done(now, began time.Time, b *batch, res result) (wait time.D
 	if len(b.parts) > 0 {
 		f := p.flow(level(b.key.priority))
 		if res.err == nil || res.err.Kind == chatapi.Refused {
-			f.queue = slices.Insert(f.queue, 0, b)
+			f.line.giveBack(b, true)
 		} else { // another goes next: it may be this one's message that fails
-			f.queue = append(f.queue, b)
+			b.begun = now
+			f.line.giveBack(b, false)
 		}
 		s.hold(now, p, b.jobs)
 	}

@@ -130,18 +130,15 @@ func (s *schedule) shed(now time.Time, p *project, rate float64) {
 		if f == nil {
 			continue
 		}
-		kept := make([]*batch, 0, len(f.queue))
-		for _, b := range slices.Backward(f.queue) {
+		f.line.keep(func(b *batch) bool {
 			if len(tasks) >= excess || !b.sheds(rate == 0) {
-				kept = append(kept, b)
-				continue
+				return true
 			}
 			s.hold(now, p, -b.jobs)
 			s.seal(b)
 			tasks = append(tasks, b.tasks()...)
-		}
-		slices.Reverse(kept)
-		f.queue = kept
+			return false
+		})
 	}
 	slices.Reverse(tasks) // they were taken from the end
 	if rate == 0 {

@@ -16,7 +16,7 @@ import (
 func TestStop(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.latency = 2 * time.Second
-		w.answer = rejecting("blocked", "b0")
+		w.answer = rejecting("blocked", "l-0")
 		r := w.start(Config{Concurrency: 2, MaxRecipients: 5})
 		for i := range 10 {
 			w.publish(text("p", fmt.Sprint("text", i), fmt.Sprint("a", i), fmt.Sprint("b", i)))
@@ -38,7 +38,7 @@ func TestStop(t *testing.T) {
 				t.Errorf("%s was released after %v", e.lease.Where(), at(begin, e.at))
 			}
 		}
-		if len(w.freed) != 12 { // 8 and 4 parts
+		if len(w.freed) != 12 { // 10, and 2 of the 4 parts: those are full and go first
 			t.Errorf("%d released, want 12", len(w.freed))
 		}
 		w.finish(w.start(Config{}), time.Hour)

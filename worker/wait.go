@@ -41,18 +41,18 @@ func (s *schedule) wait(now time.Time, t *task, p *project) {
 func (s *schedule) evict(now time.Time, p *project) {
 	kept := false
 	for _, f := range p.flows {
-		if f == nil || len(f.queue) == 0 {
+		if f == nil || len(f.line.batches) == 0 {
 			continue
 		}
-		queue := f.queue
-		f.queue = nil
+		batches := f.line.batches
+		f.line = line{}
 		if !kept {
 			kept = true
-			s.seal(queue[0])
-			f.queue = []*batch{queue[0]}
-			queue = queue[1:]
+			s.seal(batches[0])
+			f.line.giveBack(batches[0], true)
+			batches = batches[1:]
 		}
-		for _, b := range queue {
+		for _, b := range batches {
 			s.hold(now, p, -b.jobs)
 			s.seal(b)
 			for _, t := range b.tasks() {
@@ -69,13 +69,13 @@ func (s *schedule) drain() (tasks []*task) {
 			if f == nil {
 				continue
 			}
-			for _, b := range f.queue {
+			for _, b := range f.line.batches {
 				s.held -= b.jobs
 				p.waiting -= b.jobs
 				s.seal(b)
 				tasks = append(tasks, b.tasks()...)
 			}
-			f.queue = nil
+			f.line = line{}
 		}
 	}
 	return tasks

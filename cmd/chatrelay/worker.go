@@ -216,6 +216,7 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 	}
 	defer retire()
 	go api.checkAll(ctx, log)
+	go tuneGarbage(ctx)
 
 	show := f.worker.Hook
 	f.worker.Hook = func(e worker.Event) {

@@ -1,0 +1,79 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// While the jobs of a backlog stream in, batches wait for company longer than they linger: the jobs
+// have waited in the queue already, and fuller batches end that sooner.
+const (
+	// gatherGap is how many lingers after the last job that joined it a batch goes all the same,
+	// and gatherMost how many after the first.
+	gatherGap  = 5
+	gatherMost = 50
+)
+
+// gathering is what is known of the batches that take jobs, beyond each one's own state.
+type gathering struct {
+	jobs  int          // in those that were not pressed
+	more  [3]time.Time // by level: until when jobs of the backlog are expected to stream in
+	begun []begun      // those batches, and some that are closed by now, in the order of their beginning
+}
+
+type begun struct {
+	flow  *flow
+	batch *batch
+}
+
+// expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
+// ones come soon, unless the window is full.
+func (g *gathering) expect(soon time.Time, l *queue.Lease) {
+	g.more[level(l.Priority)] = time.Time{}
+	if l.Behind > 0 {
+		g.more[level(l.Priority)] = soon
+	}
+}
+
+// begin remembers a new batch.
+func (g *gathering) begin(f *flow, b *batch) {
+	g.oldest() // those at the front that are closed are no longer needed
+	g.begun = append(g.begun, begun{f, b})
+}
+
+// oldest is the first of the batches that take jobs and were not pressed; nil when there is none.
+func (g *gathering) oldest() *begun {
+	for len(g.begun) > 0 {
+		if b := &g.begun[0]; !b.batch.closed && !b.batch.pressed {
+			return b
+		}
+		g.begun[0] = begun{}
+		g.begun = g.begun[1:]
+	}
+	return nil
+}
+
+// until is how long a batch that takes jobs waits for them.
+func (g *gathering) until(linger time.Duration, lvl int, b *batch) time.Time {
+	until := b.begun.Add(linger)
+	if more := g.more[lvl]; !b.pressed && more.After(until) {
+		patience := earlier(b.joined.Add(gatherGap*linger), b.begun.Add(gatherMost*linger))
+		until = later(until, earlier(more, patience))
+	}
+	return until
+}
+
+// press lets the oldest batches go when those that take jobs fill three quarters of the window: if
+// it filled up, nothing more would come, and all would go at once, none of them full.
+func (s *schedule) press(now time.Time) {
+	for spare := s.cfg.Window * 3 / 4; s.gather.jobs > spare; {
+		b := s.gather.oldest()
+		if b == nil {
+			return
+		}
+		b.batch.pressed = true
+		s.gather.jobs -= b.batch.jobs
+		s.place(now, b.flow)
+	}
+}
