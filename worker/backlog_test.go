@@ -9,7 +9,8 @@ import (
 )
 
 // While the jobs of a backlog stream in, batches wait for them; not for a trickle, not when the
-// stream pauses, not for longer than five lingers after the last that joined, nor than fifty in all.
+// stream pauses, not where all are different, not for longer than ten lingers after the last that
+// joined, nor than fifty in all.
 func TestBatchesFillFromABacklog(t *testing.T) {
 	const linger = 20 * time.Millisecond
 	begun := time.Now()
@@ -28,7 +29,11 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 		}
 		return -1
 	}
-	fresh := func() *schedule { return newSchedule(Config{Linger: linger}.withDefaults()) }
+	fresh := func() *schedule {
+		s := newSchedule(Config{Linger: linger}.withDefaults())
+		s.gather.alike[level(queue.Normal)] = 1
+		return s
+	}
 
 	s := fresh()
 	add(s, at(0), 0)
@@ -50,11 +55,22 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	}
 	s = fresh()
 	add(s, at(0), 100)
-	for ms := 10; ms < 100; ms += 10 {
+	for ms := 10; ms < 200; ms += 10 {
 		s.gather.expect(at(ms+20), queue.NewLease(&queue.Lease{Priority: queue.Normal, Behind: 100}, nil)) // others
 	}
-	if ms := goes(s, 95); ms != 100 {
-		t.Errorf("a batch that nobody joined went at %d ms, want 100", ms)
+	if ms := goes(s, 195); ms != 200 {
+		t.Errorf("a batch that nobody joined went at %d ms, want 200", ms)
+	}
+	s = newSchedule(Config{Linger: linger}.withDefaults())
+	for ms := range 100 {
+		s.add(at(ms), queue.NewLease(&queue.Lease{Job: text("p", fmt.Sprint("text", ms), "w"), Priority: queue.Normal, PublishedAt: at(ms), Behind: 100}, nil))
+		b := s.next(at(ms), false)
+		if b != nil {
+			s.done(at(ms), at(ms), b, b.record(at(ms), s.cfg, okReport, nil))
+		}
+		if (b != nil) != (ms >= 20) {
+			t.Fatalf("at %d ms, of different ones, %v went", ms, b)
+		}
 	}
 	s = fresh()
 	for ms := 0; ms < 1000; ms += 10 {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"container/heap"
+	"hash/maphash"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -41,7 +42,7 @@ type schedule struct {
 }
 
 func newSchedule(cfg Config) *schedule {
-	return &schedule{cfg: cfg, start: max(4, cfg.Concurrency/16), projects: map[string]*project{}, open: map[key]*batch{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
+	return &schedule{cfg: cfg, gather: gathering{seed: maphash.MakeSeed()}, start: max(4, cfg.Concurrency/16), projects: map[string]*project{}, open: map[key]*batch{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
 }
 
 // project gives a project's state, made if need be.
@@ -123,6 +124,8 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 		s.open[k] = b
 		f.line.begin(b)
 		s.gather.begin(f, b)
+	} else {
+		s.gather.learn(f.level, true)
 	}
 	b.add(now, t)
 	if !b.pressed {
@@ -224,7 +227,7 @@ func (s *schedule) grant(now time.Time, lvl int, last bool) *batch {
 			s.place(now, f)
 			continue
 		}
-		if last && f.project.underway*(s.active+1) >= s.cfg.Concurrency {
+		if last && f.project.underway*s.sharers() >= s.cfg.Concurrency {
 			s.rings[lvl] = append(s.rings[lvl][1:], f)
 			passed++
 			continue
@@ -255,6 +258,17 @@ func (s *schedule) grant(now time.Time, lvl int, last bool) *batch {
 		return b
 	}
 	return nil
+}
+
+// sharers is among how many projects the slots are shared, for those who ask for the last ones: one
+// more than have calls under way, as somebody may come. Where many have, it is not one project's
+// trouble if no call comes back.
+func (s *schedule) sharers() int {
+	const many = 8
+	if s.active < many {
+		return s.active + 1
+	}
+	return s.active
 }
 
 // due tells which of the flow's batches is next, and when it may be called: now, a later time, or,

@@ -119,7 +119,7 @@ func (s *Server) serveChat(w http.ResponseWriter, r *http.Request) {
 		}
 		panic(http.ErrAbortHandler)
 	}
-	if !s.wait(r, s.cfg.Latency) {
+	if !s.delay(r, call.Time) {
 		settle(0)
 		panic(http.ErrAbortHandler)
 	}

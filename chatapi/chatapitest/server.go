@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,7 +61,8 @@ type Config struct {
 	// answered 400. Zero: no bound, as the document names none.
 	MaxRecipients int
 
-	// Latency passes between telling the recipients and replying.
+	// Latency is how long a call takes from its arrival to its reply, on average: timers are late
+	// by half a millisecond or so, and that is made up for.
 	Latency time.Duration
 
 	// Forget makes the server count only: [Server.Calls], [Server.Told],
@@ -93,6 +95,8 @@ type Server struct {
 	calls       []Call
 	counts      Counts
 	inFlight    int
+
+	late atomic.Int64 // nanoseconds by which replies are later than Latency asks, lately
 }
 
 // New returns a server to be mounted where the caller likes.
@@ -170,6 +174,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		writeError(w, http.StatusNotFound, "there is nothing at this path")
 	}
+}
+
+// delay waits until a call that arrived at some time is to be answered. It returns
+// false when the client left or the server was closed before.
+func (s *Server) delay(r *http.Request, arrived time.Time) bool {
+	if s.cfg.Latency <= 0 {
+		return true
+	}
+	ok := s.wait(r, s.cfg.Latency-time.Since(arrived)-time.Duration(s.late.Load()))
+	const share = 64 // of each new lateness in what is made up for
+	late := int64(time.Since(arrived) - s.cfg.Latency)
+	s.late.Store(max(0, s.late.Load()+late/share)) // one store may be lost to another
+	return ok
 }
 
 // wait returns false when the client left or the server was closed before d

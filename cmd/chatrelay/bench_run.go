@@ -36,6 +36,7 @@ type benchRun struct {
 	Calls      int     `json:"calls"`
 	IdealCalls int     `json:"ideal_calls"`
 	MaxFlight  int     `json:"max_calls_in_flight"`
+	APILatency float64 `json:"api_latency_ms"` // from a call's arrival to its reply, on average
 	// CPU seconds from the start of the program to the empty stream; zero where they cannot be
 	// had.
 	WorkerCPU float64 `json:"worker_cpu_seconds"`
@@ -207,7 +208,7 @@ func (m *measurement) measure(ctx context.Context) (benchRun, error) {
 	}
 	first := time.Now()
 	run.Start = first.Sub(begun).Seconds()
-	if err := m.wait(ctx, 20*time.Millisecond, func(b queue.Backlog) bool { return b.Stored == 0 }); err != nil {
+	if err := m.wait(ctx, 10*time.Millisecond, func(b queue.Backlog) bool { return b.Stored == 0 }); err != nil {
 		return run, err
 	}
 	run.Seconds = time.Since(first).Seconds()
@@ -289,7 +290,7 @@ func (m *measurement) account(ctx context.Context, run *benchRun) error {
 	if err := ask(ctx, m.at.Records+"tally", &t); err != nil {
 		return err
 	}
-	run.Calls, run.MaxFlight = t.Calls, t.MaxFlight
+	run.Calls, run.MaxFlight, run.APILatency = t.Calls, t.MaxFlight, t.Latency
 	if lost := run.Recipients - t.Told; lost > 0 || t.Twice > 0 || t.Wrong > 0 {
 		return fmt.Errorf("of %d recipients %d were not told, %d more than once, and %d something else", run.Recipients, lost, t.Twice, t.Wrong)
 	}

@@ -20,6 +20,7 @@ type callTally struct {
 	w      workload
 	told   []atomic.Uint32
 	wrong  atomic.Int64
+	spent  atomic.Int64 // nanoseconds, from the arrivals of calls to their replies
 	mu     sync.Mutex
 	latest []int64 // when each recipient was told, unix nanoseconds, if the workload is timed
 }
@@ -31,6 +32,8 @@ type tallied struct {
 	Twice     int `json:"twice"` // or more often
 	Wrong     int `json:"wrong"` // ids that are nobody's, or told another's message
 	MaxFlight int `json:"max_in_flight"`
+	// Latency is how long calls took from their arrival to their reply, on average, in milliseconds.
+	Latency float64 `json:"latency_ms"`
 }
 
 func newTally(w workload) *callTally {
@@ -43,6 +46,7 @@ func newTally(w workload) *callTally {
 
 // call takes down one call.
 func (t *callTally) call(c chatapitest.Call) {
+	t.spent.Add(int64(time.Since(c.Time)))
 	if !c.Delivered {
 		return
 	}
@@ -75,7 +79,8 @@ func number(name, prefix string) (int, bool) {
 
 func (t *callTally) sum(api *chatapitest.Server) tallied {
 	c := api.Counts()
-	s := tallied{Calls: c.Calls, Wrong: int(t.wrong.Load()), MaxFlight: c.MaxInFlight}
+	s := tallied{Calls: c.Calls, Wrong: int(t.wrong.Load()), MaxFlight: c.MaxInFlight,
+		Latency: float64(t.spent.Load()) / float64(max(1, c.Calls)) / 1e6}
 	for i := range t.told {
 		switch n := t.told[i].Load(); {
 		case n > 1:

@@ -1,0 +1,107 @@
+package queue
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// recipientList is an array of strings that share the memory of one copy of it: a job may have ten
+// thousand, and to make, keep and sweep as many strings took longer than reading them
+// (BenchmarkDecodeJob).
+type recipientList []string
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (ids *recipientList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*ids = nil
+	value, err := dec.ReadValue()
+	if err != nil || value.Kind() == 'n' {
+		return err
+	}
+	wrong := func(at jsontext.Pointer, kind jsontext.Kind, wants string) error {
+		return &json.SemanticError{JSONKind: kind, JSONPointer: at, Err: fmt.Errorf("must be %s, not a JSON %v", wants, kind)}
+	}
+	if value.Kind() != '[' {
+		return wrong(dec.StackPointer(), value.Kind(), "an array of strings")
+	}
+	*ids = make(recipientList, 0, 1+bytes.Count(value, []byte{','}))
+	for all, i := string(value), 1; ; i++ { // the value is known to be valid
+		switch kind := jsontext.Kind(all[i]); kind {
+		case ',', ' ', '\t', '\r', '\n':
+		case ']':
+			return nil
+		case '"':
+			end, escaped := stringEnd(all, i)
+			id := all[i+1 : end]
+			if escaped {
+				unquoted, err := jsontext.AppendUnquote(nil, all[i:end+1])
+				if err != nil {
+					return err
+				}
+				id = string(unquoted)
+			}
+			*ids, i = append(*ids, id), end
+		case 'n': // is no recipient, which Validate tells
+			*ids, i = append(*ids, ""), i+len("ull")
+		default:
+			return wrong(dec.StackPointer().AppendToken(strconv.Itoa(len(*ids))), value[i:].Kind(), "a string")
+		}
+	}
+}
+
+// stringEnd is where the string literal ends that begins at some place in valid JSON, and whether
+// anything in it is escaped.
+func stringEnd(text string, begin int) (end int, escaped bool) {
+	end = begin + 1 + strings.IndexByte(text[begin+1:], '"')
+	if strings.IndexByte(text[begin:end], '\\') < 0 {
+		return end, false
+	}
+	for end = begin + 1; text[end] != '"'; end++ {
+		if text[end] == '\\' {
+			end++
+		}
+	}
+	return end, true
+}
+
+var uniqueSeed = maphash.MakeSeed()
+
+// unique removes repeated strings and keeps the order of the first ones. It changes ids in place.
+func unique(ids []string) []string {
+	// Up to here comparing costs less than hashing (BenchmarkDecodeJob).
+	const few = 8
+	if len(ids) <= few {
+		kept := ids[:0]
+	next:
+		for _, id := range ids {
+			for _, k := range kept {
+				if k == id {
+					continue next
+				}
+			}
+			kept = append(kept, id)
+		}
+		return kept
+	}
+	// An open hash table of places in kept, plus one, half full at most: a third of a map's time.
+	places := make([]uint32, 1<<bits.Len(uint(2*len(ids)-1)))
+	mask := uint64(len(places) - 1)
+	kept := ids[:0]
+	for _, id := range ids {
+		at := maphash.String(uniqueSeed, id) & mask
+		for places[at] != 0 && kept[places[at]-1] != id {
+			at = (at + 1) & mask
+		}
+		if places[at] == 0 {
+			kept = append(kept, id)
+			places[at] = uint32(len(kept))
+		}
+	}
+	return kept
+}
