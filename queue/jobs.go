@@ -26,7 +26,7 @@ type JobsConfig struct {
 // How jobs are pulled. The defaults of nats.go hoard, and can fall silent for 30 s after a server
 // crash (jetstream.md, findings 7 and 8).
 const (
-	pullMessages  = 500
+	pullMessages  = 2000
 	pullBytes     = 8 << 20
 	pullExpiry    = 5 * time.Second
 	pullHeartbeat = time.Second
@@ -59,10 +59,11 @@ type source struct {
 	ackWait  time.Duration
 	held     map[uint64]*Lease // by sequence
 	bytes    int
-	full     bool          // set at the limits, cleared when half of both is free again
-	freed    chan struct{} // holds a token when full was cleared
+	full     bool          // whether either limit is reached
+	freed    chan struct{} // holds a token when there is room again
 	pull     jetstream.ConsumeContext
-	drained  bool // whether pull ends because s was full
+	drained  bool // whether pull ends because s was full for long
+	pauses   pauses
 }
 
 // Jobs begins to take in jobs, until ctx ends; leases are renewed until Close. It fails with
@@ -163,13 +164,18 @@ func (j *Jobs) Held() int {
 	return n
 }
 
-// take pulls jobs of one stream while there is room for them. It pauses by draining the pull, not
-// by blocking it: a job that waits in a blocked client is not renewed, and comes twice.
+// take pulls jobs of one stream while there is room for them. It pauses for a moment by blocking the
+// pull, and for longer by draining it: a job that waits in a blocked client is not renewed, and comes
+// twice; but to drain takes the client a tenth of a second, in which nothing comes.
 func (j *Jobs) take(ctx context.Context, s *source) {
 	for ctx.Err() == nil {
 		j.room(ctx, s)
+		s.pauses = pauses{}
 		pull, err := s.consumer.Consume(
-			func(msg jetstream.Msg) { j.arrive(s, msg) },
+			func(msg jetstream.Msg) {
+				j.arrive(s, msg)
+				j.hold(ctx, s)
+			},
 			// A message above the limit would never come, so it stands far above the largest.
 			jetstream.PullMaxMessagesWithBytesLimit(min(pullMessages, j.cfg.Window), max(pullBytes, 2*int(j.q.nc.MaxPayload()))),
 			jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat),
@@ -184,10 +190,7 @@ func (j *Jobs) take(ctx context.Context, s *source) {
 			continue
 		}
 		j.mu.Lock()
-		s.pull, s.drained = pull, s.full
-		if s.full { // already, by what came since
-			pull.Drain()
-		}
+		s.pull, s.drained = pull, false
 		j.mu.Unlock()
 		select {
 		case <-pull.Closed():
@@ -204,6 +207,52 @@ func (j *Jobs) take(ctx context.Context, s *source) {
 			case <-time.After(drainPatience): // while the server is away a drain does not end; what it would bring comes again
 			}
 		}
+	}
+}
+
+// pauses is how long a source's callback was blocked lately, by which the jobs that wait behind it
+// in the client are older than they seem. Only the callback touches it.
+type pauses struct {
+	messages         int // since the last pull's worth of them ended
+	blocked, earlier time.Duration
+}
+
+// pauseMost is for how long, in all, the jobs of one pull are kept waiting in the client: far below
+// the server's patience, and below the two heartbeats after which the client would pull once more.
+const pauseMost = time.Second
+
+// age is how old a job that arrives now may be.
+func (p *pauses) age() time.Duration {
+	if p.messages++; p.messages >= pullMessages {
+		*p = pauses{earlier: p.blocked}
+	}
+	return p.earlier + p.blocked
+}
+
+// hold keeps the pull of s waiting while s is full. If that takes long, the pull is drained.
+func (j *Jobs) hold(ctx context.Context, s *source) {
+	for {
+		j.mu.Lock()
+		waits := s.full && !s.drained && s.pull != nil
+		j.mu.Unlock()
+		if !waits {
+			return
+		}
+		began := time.Now()
+		late := time.NewTimer(max(0, pauseMost-s.pauses.blocked))
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+			late.Stop()
+			return
+		case <-late.C:
+			j.mu.Lock()
+			s.drained = true
+			s.pull.Drain()
+			j.mu.Unlock()
+		}
+		late.Stop()
+		s.pauses.blocked += time.Since(began)
 	}
 }
 
@@ -246,7 +295,7 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 		return
 	}
 	lease.holder = j
-	lease.since = time.Now()
+	lease.since = time.Now().Add(-s.pauses.age())
 	lease.size = len(msg.Data())
 	lease.LapseAt(lease.since.Add(s.ackWait))
 
@@ -263,10 +312,6 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 	s.held[lease.Seq] = lease
 	s.bytes += lease.size
 	s.full = s.full || len(s.held) >= j.cfg.Window || s.bytes >= j.cfg.WindowBytes
-	if s.full && s.pull != nil && !s.drained {
-		s.drained = true
-		s.pull.Drain() // at once, so that no more than the pull's own come beyond the window
-	}
 	j.arrived = append(j.arrived, lease)
 	j.mu.Unlock()
 	signal(j.ready)
@@ -283,7 +328,8 @@ func (j *Jobs) forget(leases ...*Lease) {
 		}
 		delete(s.held, l.Seq)
 		s.bytes -= l.size
-		if s.full && len(s.held) <= j.cfg.Window/2 && s.bytes <= j.cfg.WindowBytes/2 {
+		// A little of both must be free: to wake the pull for a single job would be a waste.
+		if s.full && len(s.held) <= j.cfg.Window*15/16 && s.bytes <= j.cfg.WindowBytes*15/16 {
 			s.full = false
 			signal(s.freed)
 		}

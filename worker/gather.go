@@ -14,6 +14,9 @@ const (
 	// and gatherMost how many after the first.
 	gatherGap  = 10
 	gatherMost = 50
+	// gatherPause is for how many lingers a stream may pause in between: the server delivers in
+	// bursts when it has much to do.
+	gatherPause = 5
 	// gatherAlike is how large a part of the jobs must be like others for that. Where all are
 	// different, to wait would be in vain.
 	gatherAlike = 0.25

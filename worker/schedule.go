@@ -71,7 +71,7 @@ const skew = time.Minute
 
 // add takes in a leased job.
 func (s *schedule) add(now time.Time, l *queue.Lease) {
-	s.gather.expect(now.Add(s.cfg.Linger), l)
+	s.gather.expect(now.Add(gatherPause*s.cfg.Linger), l)
 	t := newTask(l)
 	p := s.projects[l.Job.ProjectID]
 	switch {
