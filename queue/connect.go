@@ -57,6 +57,8 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
+		// Subjects are made here, of parts that were checked, and acks are many.
+		nats.SkipSubjectValidation(),
 		// A password that is wrong for a while, as when both ends are being changed, is no reason
 		// to give up for good either.
 		nats.IgnoreAuthErrorAbort(),

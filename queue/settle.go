@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -27,18 +28,25 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, ackPatience)
 	defer cancel()
 	before := j.q.nc.Stats().Reconnects
-	last := make(map[string]*Lease, 1)
-	for _, l := range leases {
-		if earlier := last[l.Stream]; earlier != nil {
-			if err := j.q.nc.Publish(earlier.address(), []byte("+ACK")); err != nil {
-				return fmt.Errorf("ack %s: %w", earlier.Where(), err)
+	ack := []byte("+ACK")
+	for _, s := range j.sources {
+		var last *Lease
+		for _, l := range leases {
+			if l.from != s {
+				continue
 			}
+			if last != nil {
+				if err := j.q.nc.Publish(last.address(), ack); err != nil {
+					return fmt.Errorf("ack %s: %w", last.Where(), err)
+				}
+			}
+			last = l
 		}
-		last[l.Stream] = l
-	}
-	for _, l := range last {
-		if _, err := j.q.nc.RequestWithContext(ctx, l.address(), []byte("+ACK")); err != nil {
-			return fmt.Errorf("ack %s: %w", l.Where(), err)
+		if last == nil {
+			continue
+		}
+		if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
+			return fmt.Errorf("ack %s: %w", last.Where(), err)
 		}
 	}
 	if j.q.nc.Stats().Reconnects != before {
@@ -159,6 +167,9 @@ func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
 			return fmt.Errorf("bury job %s: %w", letters[i].Where, err)
 		}
 		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data}
+		if strings.ContainsAny(msgs[i].Subject, " \t\r\n") { // which the connection does not look at
+			return fmt.Errorf("bury job %q: its project, reason or place is no part of a subject", letters[i].Where)
+		}
 	}
 	if err := q.publishAll(ctx, msgs); err != nil {
 		return fmt.Errorf("bury %d letters: %w", len(letters), err)

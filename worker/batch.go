@@ -56,43 +56,62 @@ func newBatch(k key, now time.Time) *batch {
 	return &batch{key: k, begun: now, parts: make([]part, 1)}
 }
 
-// fits tells whether the task can join: there is room, and none of its recipients is in already.
-// Two jobs with the same text for the same person are two notifications, so they go in two calls.
-func (b *batch) fits(t *task, limit int) bool {
-	if b.size+len(t.lease.Job.WovenIDs) > limit {
-		return false
-	}
-	if b.taken == nil {
-		b.taken = make(map[string]struct{}, 2*b.size)
-		for _, r := range b.parts[0].recipients {
-			b.taken[r.id] = struct{}{}
-		}
-	}
-	for _, id := range t.lease.Job.WovenIDs {
-		if _, in := b.taken[id]; in {
+// add takes the task in and tells whether it did: if there is room, and none of its recipients is in
+// already. Two jobs with the same text for the same person are two notifications, so they go in two
+// calls. A batch that did not take a task in is to be closed.
+func (b *batch) add(now time.Time, t *task, limit int, spares *spares) bool {
+	if ids := t.lease.Job.WovenIDs; b.jobs > 0 {
+		if b.size+len(ids) > limit {
 			return false
 		}
+		if b.taken == nil {
+			b.taken = spares.get()
+			for _, r := range b.parts[0].recipients {
+				b.taken[r.id] = struct{}{}
+			}
+		}
+		for _, id := range ids {
+			before := len(b.taken)
+			if b.taken[id] = struct{}{}; len(b.taken) == before {
+				return false
+			}
+		}
 	}
+	p := &b.parts[0]
+	for _, id := range t.lease.Job.WovenIDs {
+		p.recipients = append(p.recipients, recipient{t, id})
+	}
+	b.joined = now
+	b.size += len(t.lease.Job.WovenIDs)
+	b.jobs++
 	return true
 }
 
-func (b *batch) add(now time.Time, t *task) {
-	b.joined = now
-	p := &b.parts[0]
-	for _, id := range t.lease.Job.WovenIDs {
-		if b.taken != nil {
-			b.taken[id] = struct{}{}
-		}
-		p.recipients = append(p.recipients, recipient{t, id})
-	}
-	b.size += len(t.lease.Job.WovenIDs)
-	b.jobs++
+// close ends the time in which jobs may join.
+func (b *batch) close(spares *spares) {
+	b.closed = true
+	spares.put(b.taken)
+	b.taken = nil
 }
 
-// close ends the time in which jobs may join.
-func (b *batch) close() {
-	b.closed = true
-	b.taken = nil
+// spares are empty maps that were grown before, for the batches to come.
+type spares []map[string]struct{}
+
+func (s *spares) get() map[string]struct{} {
+	if n := len(*s); n > 0 {
+		m := (*s)[n-1]
+		*s = (*s)[:n-1]
+		return m
+	}
+	return map[string]struct{}{}
+}
+
+func (s *spares) put(m map[string]struct{}) {
+	const most = 64
+	if m != nil && len(*s) < most {
+		clear(m)
+		*s = append(*s, m)
+	}
 }
 
 // cost is how many recipients the next call tells.

@@ -65,7 +65,7 @@ func BenchmarkRecord(b *testing.B) {
 				b.StopTimer()
 				batch := newBatch(key{project: "p", message: "hello"}, now)
 				for _, l := range leases {
-					batch.add(now, newTask(l))
+					batch.add(now, newTask(l), 500, new(spares))
 				}
 				b.StartTimer()
 				if res := batch.record(now, Config{RetryFor: time.Hour}, report, nil); len(res.finished) != 500 {

@@ -80,12 +80,13 @@ func (g *gathering) oldest() *begun {
 	return nil
 }
 
-// until is how long a batch that takes jobs waits for them.
-func (g *gathering) until(linger time.Duration, lvl int, b *batch) time.Time {
+// until is how long a batch that takes jobs waits for them, or when to ask again: the backlog may
+// have ended by then.
+func (g *gathering) until(now time.Time, linger time.Duration, lvl int, b *batch) time.Time {
 	until := b.begun.Add(linger)
 	if more := g.more[lvl]; !b.pressed && more.After(until) && g.alike[lvl] >= gatherAlike {
 		patience := earlier(b.joined.Add(gatherGap*linger), b.begun.Add(gatherMost*linger))
-		until = later(until, earlier(more, patience))
+		until = later(until, earlier(now.Add(linger), earlier(more, patience)))
 	}
 	return until
 }

@@ -26,6 +26,7 @@ type schedule struct {
 	cfg      Config
 	projects map[string]*project
 	open     map[key]*batch
+	spares   spares
 	rings    [3][]*flow
 	passed   [3]int // how often the level was passed over
 	waiting  flowHeap
@@ -114,20 +115,19 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 	f := p.flow(level(l.Priority))
 	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
 	b := s.open[k]
-	if b != nil && !b.fits(t, s.cfg.MaxRecipients) {
-		s.seal(b)
-		f.line.filled(b)
-		b = nil
-	}
-	if b == nil {
+	if b != nil && b.add(now, t, s.cfg.MaxRecipients, &s.spares) {
+		s.gather.learn(f.level, true)
+	} else {
+		if b != nil {
+			s.seal(b)
+			f.line.filled(b)
+		}
 		b = newBatch(k, now)
+		b.add(now, t, s.cfg.MaxRecipients, &s.spares)
 		s.open[k] = b
 		f.line.begin(b)
 		s.gather.begin(f, b)
-	} else {
-		s.gather.learn(f.level, true)
 	}
-	b.add(now, t)
 	if !b.pressed {
 		s.gather.jobs++
 	}
@@ -145,7 +145,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 func (s *schedule) seal(b *batch) {
 	if !b.closed {
 		delete(s.open, b.key)
-		b.close()
+		b.close(&s.spares)
 		if !b.pressed {
 			s.gather.jobs -= b.jobs
 		}
@@ -274,7 +274,7 @@ func (s *schedule) sharers() int {
 // due tells which of the flow's batches is next, and when it may be called: now, a later time, or,
 // with nothing to call, never, which is the zero time.
 func (s *schedule) due(now time.Time, f *flow) (i int, at time.Time) {
-	i, at = f.line.next(now, func(b *batch) time.Time { return s.gather.until(s.cfg.Linger, f.level, b) })
+	i, at = f.line.next(now, func(b *batch) time.Time { return s.gather.until(now, s.cfg.Linger, f.level, b) })
 	if at.IsZero() {
 		return i, at
 	}
