@@ -94,6 +94,15 @@ type benchFlags struct {
 	linger      time.Duration
 	concurrency int
 	replicas    int
+	bare        bool
+}
+
+// programs are those that are measured.
+func (f *benchFlags) programs() []string {
+	if f.bare {
+		return []string{programBare, programWorker}
+	}
+	return []string{programWorker}
 }
 
 func (a *app) benchCommand() *cobra.Command {
@@ -114,6 +123,7 @@ by what the API's latency allows. Peak memory is the worker's largest resident s
 		Example: `  chatrelay bench                              # all workloads, about five minutes
   chatrelay bench W1 --jobs 1000000 --pairs 1
   chatrelay bench W2 --replicas 4 --latency 50ms
+  chatrelay bench W1 --rate 5000 --jobs 3000000 --pairs 1 --bare=false   # ten minutes
   chatrelay bench L --linger 0 --output json`,
 		ValidArgs: workloadNames(),
 		Args: func(_ *cobra.Command, args []string) error {
@@ -142,6 +152,7 @@ by what the API's latency allows. Peak memory is the worker's largest resident s
 	flags.DurationVar(&f.latency, "latency", 0, "how long the API takes to answer, instead of the workload's own")
 	flags.DurationVar(&f.linger, "linger", 20*time.Millisecond, "of the worker")
 	flags.IntVar(&f.concurrency, "concurrency", 64, "calls under way at the same time, of each replica")
+	flags.BoolVar(&f.bare, "bare", true, "measure the bare loop, too")
 	flags.IntVar(&f.replicas, "replicas", 1, "how many workers, or bare loops, share the work")
 	cmd.AddCommand(a.benchBrokerCommand(), a.benchAPICommand(), a.benchBareCommand())
 	return cmd
@@ -213,14 +224,13 @@ func (a *app) bench(ctx context.Context, f benchFlags, chosen []workload) error 
 	if err := report.begin(); err != nil {
 		return err
 	}
-	bar := a.progress(int64(2*f.pairs*len(chosen)), "", false)
+	bar := a.progress(int64(len(f.programs())*f.pairs*len(chosen)), "", false)
 	defer func() { _ = bar.Finish() }()
 	for _, w := range chosen {
 		var runs []benchRun
 		for pair := range f.pairs {
-			// Whoever goes second finds the machine warmer: they take turns.
-			programs := []string{programBare, programWorker}
-			if pair%2 == 1 {
+			programs := f.programs()
+			if pair%2 == 1 { // whoever goes second finds the machine warmer: they take turns
 				slices.Reverse(programs)
 			}
 			for _, program := range programs {

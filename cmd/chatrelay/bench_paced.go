@@ -16,8 +16,6 @@ func (m *measurement) publishPaced(ctx context.Context, run *benchRun) error {
 		m.acked = make([]int64, m.workload.jobs)
 	}
 	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.recipients})
-	// One job makes sure that the program is there and warm: a token, connections.
-	time.Sleep(time.Second)
 	var failed error
 	stored := 0
 	begun := time.Now()

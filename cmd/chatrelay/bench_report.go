@@ -46,9 +46,13 @@ type spread struct {
 	Max    float64 `json:"max"`
 }
 
-func spreadOf(figures []float64) spread {
+// spreadOf is nil where there are no figures.
+func spreadOf(figures []float64) *spread {
+	if len(figures) == 0 {
+		return nil
+	}
 	sorted := slices.Sorted(slices.Values(figures))
-	return spread{quantile(sorted, .5), sorted[0], sorted[len(sorted)-1]}
+	return &spread{quantile(sorted, .5), sorted[0], sorted[len(sorted)-1]}
 }
 
 // quantile of what is sorted, between neighbours where it falls between them.
@@ -65,8 +69,8 @@ func quantile(sorted []float64, q float64) float64 {
 type benchSummary struct {
 	Workload string `json:"workload"`
 	// Ratio of the worker's rate to the bare loop's, and CPURatio of its CPU seconds, of each pair.
-	Ratio    spread `json:"ratio"`
-	CPURatio spread `json:"cpu_ratio"`
+	Ratio    *spread `json:"ratio,omitempty"`
+	CPURatio *spread `json:"cpu_ratio,omitempty"`
 	// LatencyRatio is the worker's rate by what the API's latency allows.
 	LatencyRatio *spread `json:"latency_ratio,omitempty"`
 }
@@ -111,7 +115,7 @@ func (r *benchReport) workload(w workload, runs []benchRun) error {
 	out := tabwriter.NewWriter(r.app.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "\n%s: %s\n", w.name, w.shows)
 	fmt.Fprintln(out, "\tjobs/s\trecipients/s\tcalls\tof ideal\tworker CPU s\tbroker\tAPI\tpeak MB\tstart ms\tp50 ms\tp99 ms\t")
-	for _, program := range []string{programBare, programWorker} {
+	for _, program := range r.flags.programs() {
 		of := func(figure func(benchRun) float64) string {
 			var figures []float64
 			for _, run := range runs {
@@ -123,7 +127,7 @@ func (r *benchReport) workload(w workload, runs []benchRun) error {
 		}
 		p50, p99 := "", ""
 		if w.timed {
-			p50, p99 = of(func(b benchRun) float64 { return b.Latency.P50 }), of(func(b benchRun) float64 { return b.Latency.P99 })
+			p50, p99 = of(func(b benchRun) float64 { return b.Way.P50 }), of(func(b benchRun) float64 { return b.Way.P99 })
 		}
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", program,
 			of(func(b benchRun) float64 { return b.JobsRate }), of(func(b benchRun) float64 { return float64(b.Recipients) / b.Seconds }),
@@ -135,11 +139,11 @@ func (r *benchReport) workload(w workload, runs []benchRun) error {
 		return err
 	}
 	line := "every recipient told once"
-	if w.rate == 0 {
+	if sum.Ratio != nil {
 		line = fmt.Sprintf("%s times the bare loop's rate, %s times its CPU; %s", sum.Ratio, sum.CPURatio, line)
 	}
 	if sum.LatencyRatio != nil {
-		line = fmt.Sprintf("%s of what the latency allows; %s", *sum.LatencyRatio, line)
+		line = fmt.Sprintf("%s of what the latency allows; %s", sum.LatencyRatio, line)
 	}
 	_, err := fmt.Fprintln(r.app.stdout, line)
 	return err
@@ -147,33 +151,30 @@ func (r *benchReport) workload(w workload, runs []benchRun) error {
 
 func summarize(w workload, f benchFlags, runs []benchRun) benchSummary {
 	var rates, cpus, latencies []float64
-	for _, bare := range runs {
-		for _, worker := range runs {
-			if bare.Program == programBare && worker.Program == programWorker && bare.Pair == worker.Pair {
-				rates = append(rates, worker.JobsRate/bare.JobsRate)
+	for _, worker := range runs {
+		if worker.Program == programBare {
+			continue
+		}
+		for _, bare := range runs {
+			if bare.Program == programBare && bare.Pair == worker.Pair {
+				if w.rate == 0 {
+					rates = append(rates, worker.JobsRate/bare.JobsRate)
+				}
 				if bare.WorkerCPU > 0 {
 					cpus = append(cpus, worker.WorkerCPU/bare.WorkerCPU)
 				}
-				if w.latency > 0 {
-					atMost := float64(f.concurrency*f.replicas) / w.latency.Seconds()
-					latencies = append(latencies, float64(worker.IdealCalls)/worker.Seconds/atMost)
-				}
 			}
 		}
+		if w.latency > 0 {
+			atMost := float64(f.concurrency*f.replicas) / w.latency.Seconds()
+			latencies = append(latencies, float64(worker.IdealCalls)/worker.Seconds/atMost)
+		}
 	}
-	sum := benchSummary{Workload: w.name, Ratio: spreadOf(rates)}
-	if len(cpus) > 0 {
-		sum.CPURatio = spreadOf(cpus)
-	}
-	if len(latencies) > 0 {
-		s := spreadOf(latencies)
-		sum.LatencyRatio = &s
-	}
-	return sum
+	return benchSummary{Workload: w.name, Ratio: spreadOf(rates), CPURatio: spreadOf(cpus), LatencyRatio: spreadOf(latencies)}
 }
 
 // String shows the median and the range.
-func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", s.Median, s.Min, s.Max) }
+func (s *spread) String() string { return fmt.Sprintf("%.2f (%.2f to %.2f)", s.Median, s.Min, s.Max) }
 
 // short is a figure with three digits that matter.
 func short(f float64) string {

@@ -23,20 +23,26 @@ const (
 
 // benchRun is what one run of one program came to.
 type benchRun struct {
-	Workload   string  `json:"workload"`
-	Program    string  `json:"program"`
-	Pair       int     `json:"pair"`
-	Replicas   int     `json:"replicas"`
-	Jobs       int     `json:"jobs"`
-	Recipients int     `json:"recipients"`
-	Projects   int     `json:"projects"`
-	Start      float64 `json:"start_seconds"` // until it was given its first job
-	Seconds    float64 `json:"seconds"`       // from then to the empty stream
-	JobsRate   float64 `json:"jobs_per_second"`
-	Calls      int     `json:"calls"`
-	IdealCalls int     `json:"ideal_calls"`
-	MaxFlight  int     `json:"max_calls_in_flight"`
-	APILatency float64 `json:"api_latency_ms"` // from a call's arrival to its reply, on average
+	Workload   string `json:"workload"`
+	Program    string `json:"program"`
+	Pair       int    `json:"pair"`
+	Replicas   int    `json:"replicas"`
+	Jobs       int    `json:"jobs"`
+	Recipients int    `json:"recipients"`
+	Projects   int    `json:"projects"`
+	// How it was set up: calls under way of each replica, the wait for company, what the API takes
+	// for an answer, and the jobs a second that were published meanwhile, 0 where all were before.
+	Concurrency int     `json:"concurrency"`
+	LingerMS    float64 `json:"linger_ms"`
+	LatencyMS   float64 `json:"latency_ms"`
+	PublishRate float64 `json:"published_per_second"`
+	Start       float64 `json:"start_seconds"` // until it was given its first job
+	Seconds     float64 `json:"seconds"`       // from then to the empty stream
+	JobsRate    float64 `json:"jobs_per_second"`
+	Calls       int     `json:"calls"`
+	IdealCalls  int     `json:"ideal_calls"`
+	MaxFlight   int     `json:"max_calls_in_flight"`
+	APILatency  float64 `json:"api_latency_ms"` // measured, from a call's arrival to its reply, on average
 	// CPU seconds from the start of the program to the empty stream; zero where they cannot be
 	// had.
 	WorkerCPU float64 `json:"worker_cpu_seconds"`
@@ -44,10 +50,12 @@ type benchRun struct {
 	APICPU    float64 `json:"api_cpu_seconds"`
 	// PeakMemory is the largest resident set of a replica, in bytes.
 	PeakMemory uint64        `json:"peak_memory_bytes"`
-	Latency    *benchLatency `json:"latency_ms,omitempty"`
+	Way        *benchLatency `json:"puback_to_api_ms,omitempty"`
 	// Memory is the resident set of all replicas, in bytes, every ten seconds.
 	Memory []uint64 `json:"memory_bytes,omitempty"`
 }
+
+func inMS(d time.Duration) float64 { return float64(d) / 1e6 }
 
 // benchLatency is how long jobs took from their PubAck to the API, in milliseconds.
 type benchLatency struct {
@@ -188,7 +196,7 @@ func (m *measurement) measure(ctx context.Context) (benchRun, error) {
 	w := m.workload
 	run := benchRun{
 		Workload: w.name, Program: m.program, Replicas: m.flags.replicas, Jobs: w.jobs, Recipients: w.jobs * w.recipients, Projects: w.projects,
-		IdealCalls: w.ideal(),
+		IdealCalls: w.ideal(), Concurrency: m.flags.concurrency, LingerMS: inMS(m.flags.linger), LatencyMS: inMS(w.latency), PublishRate: w.rate,
 	}
 	broker, api := cpuOf(m.broker), cpuOf(m.api)
 	begun := time.Now()
@@ -200,14 +208,17 @@ func (m *measurement) measure(ctx context.Context) (benchRun, error) {
 		m.children = append(m.children, c)
 	}
 	if w.rate > 0 {
-		if err := m.publishPaced(ctx, &run); err != nil {
-			return run, err
-		}
+		time.Sleep(time.Second) // so that it is there, and idle
 	} else if err := m.wait(ctx, time.Millisecond, func(b queue.Backlog) bool { return b.Held > 0 || b.Stored < uint64(w.jobs) }); err != nil {
 		return run, err
 	}
 	first := time.Now()
 	run.Start = first.Sub(begun).Seconds()
+	if w.rate > 0 {
+		if err := m.publishPaced(ctx, &run); err != nil {
+			return run, err
+		}
+	}
 	if err := m.wait(ctx, 10*time.Millisecond, func(b queue.Backlog) bool { return b.Stored == 0 }); err != nil {
 		return run, err
 	}
@@ -306,7 +317,7 @@ func (m *measurement) account(ctx context.Context, run *benchRun) error {
 		ms[i] = float64(told[i]-m.acked[i]) / 1e6
 	}
 	slices.Sort(ms)
-	run.Latency = &benchLatency{P50: quantile(ms, .5), P99: quantile(ms, .99), Max: ms[len(ms)-1]}
+	run.Way = &benchLatency{P50: quantile(ms, .5), P99: quantile(ms, .99), Max: ms[len(ms)-1]}
 	return nil
 }
 
