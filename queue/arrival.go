@@ -26,8 +26,7 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, Behind: meta.NumPending, Redelivered: meta.NumDelivered > 1}
-	l.answer(msg.Reply())
+	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, Behind: meta.NumPending, Redelivered: meta.NumDelivered > 1, reply: msg.Reply()}
 	subject := msg.Subject()
 	rest, due := strings.CutPrefix(subject, duePrefix)
 	if !due {

@@ -304,7 +304,8 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 	if earlier := s.held[lease.Seq]; earlier != nil {
 		// The server took it for lost and has come back to its very holder: nothing is to be done
 		// twice, and the lease is as good as new.
-		earlier.answer(msg.Reply())
+		reply := msg.Reply()
+		earlier.renewed.Store(&reply)
 		earlier.LapseAt(lease.since.Add(s.ackWait))
 		j.mu.Unlock()
 		return

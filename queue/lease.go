@@ -42,8 +42,10 @@ type Lease struct {
 	Replays int
 
 	holder Holder
-	// reply is where the server waits for the lease's end; a redelivery to its holder renews it.
-	reply atomic.Pointer[string]
+	// reply is where the server waits for the lease's end, and renewed, if not nil, where it has
+	// waited since a redelivery to its holder.
+	reply   string
+	renewed atomic.Pointer[string]
 	state atomic.Int32
 	kept  atomic.Bool
 	// until, unix nanoseconds, is when the server may hand the job to somebody else; since is
@@ -93,9 +95,13 @@ func NewLease(lease *Lease, holder Holder) *Lease {
 // could not be recorded yet.
 func (l *Lease) Keep() { l.kept.Store(true) }
 
-// answer says where the server waits, address where that is.
-func (l *Lease) answer(reply string) { l.reply.Store(&reply) }
-func (l *Lease) address() string     { return *l.reply.Load() }
+// address is where the server waits for the lease's end.
+func (l *Lease) address() string {
+	if renewed := l.renewed.Load(); renewed != nil {
+		return *renewed
+	}
+	return l.reply
+}
 
 // LapseAt tells the lease until when it is safe: from then on the server may hand the job to
 // somebody else. It is for the lease's holder.
