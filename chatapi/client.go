@@ -82,6 +82,7 @@ type Client struct {
 	timeout time.Duration
 	tokens  *tokenCache
 	headers *atomic.Pointer[tokenHeader] // of the last token
+	allTold *atomic.Pointer[[]byte]      // the last reply by which everybody was told
 	secret  string
 }
 
@@ -112,6 +113,7 @@ func New(cfg Config) (*Client, error) {
 		op:      "call " + display(chat),
 		http:    newHTTPClient(cfg),
 		timeout: cfg.Timeout,
+		allTold: new(atomic.Pointer[[]byte]),
 		blank:   &http.Request{Method: http.MethodPost, URL: chat, Host: chat.Host},
 	}
 	c.identify(cfg, "get an access token from "+display(token))

@@ -81,6 +81,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	go w.takeIn(ctx, intake)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	armed := time.Now().Add(time.Hour) // for when
 	stop := ctx.Done()
 	for {
 		now := time.Now()
@@ -92,7 +93,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		if w.stopping && intake == nil && w.calls == 0 && w.choring() == 0 && (w.left() == 0 || now.After(w.deadline)) {
 			return w.leave()
 		}
-		timer.Reset(w.untilNext(now))
+		// To set a timer costs as much as a job, so one that rings too early is left alone.
+		if wake := now.Add(w.untilNext(now)); wake.Before(armed) || !armed.After(now) {
+			timer.Reset(wake.Sub(now))
+			armed = wake
+		}
 		select {
 		case leases, more := <-intake:
 			if !more {
@@ -108,6 +113,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case c := <-w.closures:
 			w.schedule.shut(time.Now(), c)
 		case <-timer.C:
+			armed = time.Time{}
 		case <-stop:
 			stop = nil
 			w.stopping, w.deadline = true, time.Now().Add(w.cfg.Grace)
