@@ -34,8 +34,8 @@ type key struct {
 type batch struct {
 	key   key
 	parts []part // a stack: the next call's part is the last
-	// taken holds who is in the batch while it takes jobs, from the second on: no recipient stands
-	// twice in a call.
+	// taken holds who is in the batch while it takes jobs, once they are more than a few: no
+	// recipient stands twice in a call.
 	taken map[string]struct{}
 	// begun is when the batch took its first job, or came back after a failed call; joined when it
 	// took its last one. pressed says that it may go although more jobs would come, because the
@@ -64,15 +64,15 @@ func (b *batch) add(now time.Time, t *task, limit int, spares *spares) bool {
 		if b.size+len(ids) > limit {
 			return false
 		}
-		if b.taken == nil {
+		const few = 16 // up to here comparing costs less than hashing
+		if b.taken == nil && b.size+len(ids) > few {
 			b.taken = spares.get()
 			for _, r := range b.parts[0].recipients {
 				b.taken[r.id] = struct{}{}
 			}
 		}
 		for _, id := range ids {
-			before := len(b.taken)
-			if b.taken[id] = struct{}{}; len(b.taken) == before {
+			if b.has(id) {
 				return false
 			}
 		}
@@ -85,6 +85,16 @@ func (b *batch) add(now time.Time, t *task, limit int, spares *spares) bool {
 	b.size += len(t.lease.Job.WovenIDs)
 	b.jobs++
 	return true
+}
+
+// has tells whether a recipient is in the batch; from then on he is, where taken is kept.
+func (b *batch) has(id string) bool {
+	if b.taken == nil {
+		return slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool { return r.id == id })
+	}
+	before := len(b.taken)
+	b.taken[id] = struct{}{}
+	return len(b.taken) == before
 }
 
 // close ends the time in which jobs may join.
