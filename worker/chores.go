@@ -26,10 +26,13 @@ type choreState struct {
 // choreSize bounds how many tasks a chore takes on.
 const choreSize = 2000
 
-// choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many. Acks
-// go one chore after the other, so that whatever finishes while one waits for its confirmation
-// shares the next one's.
-var choresAtOnce = [choreKinds]int{choreAck: 1, choreBury: 1, choreDefer: 4, choreSplit: 1}
+// choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many.
+var choresAtOnce = [choreKinds]int{choreAck: 4, choreBury: 1, choreDefer: 4, choreSplit: 1}
+
+// ackMany is how many tasks a further chore of acks must have. With fewer it waits for the one under
+// way, so that whatever finishes meanwhile shares a confirmation; a busy server may take a tenth of
+// a second for one, in which the window would fill with what is done.
+const ackMany = 500
 
 func (w *Worker) chore(kind chore) *[]*task {
 	switch kind {
@@ -67,6 +70,9 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 	for kind := range choreKinds {
 		list, state := w.chore(kind), &w.chores[kind]
 		for len(*list) > 0 && state.busy < choresAtOnce[kind] && !now.Before(state.again) {
+			if kind == choreAck && state.busy > 0 && len(*list) < ackMany {
+				break
+			}
 			n := min(len(*list), state.size)
 			tasks := (*list)[:n:n]
 			if *list = (*list)[n:]; len(*list) == 0 {
