@@ -48,6 +48,15 @@ func (g *gathering) expect(soon time.Time, l *queue.Lease) {
 	}
 }
 
+// resume expects the rest of a backlog still: jobs are being settled, which makes room for it.
+func (g *gathering) resume(soon time.Time) {
+	for lvl := range g.more {
+		if !g.more[lvl].IsZero() {
+			g.more[lvl] = soon
+		}
+	}
+}
+
 // begin remembers a new batch.
 func (g *gathering) begin(f *flow, b *batch) {
 	g.oldest() // those at the front that are closed are no longer needed

@@ -86,6 +86,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	for {
 		now := time.Now()
 		if ctx.Err() == nil {
+			if w.chores[choreAck].busy > 0 {
+				w.schedule.gather.resume(now.Add(gatherPause * w.cfg.Linger))
+			}
 			w.schedule.relieve(now)
 			w.begin(calls, now)
 		}
