@@ -29,11 +29,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 		}
 		return -1
 	}
-	fresh := func() *schedule {
-		s := newSchedule(Config{Linger: linger}.withDefaults())
-		s.gather.alike[level(queue.Normal)] = 1
-		return s
-	}
+	fresh := func() *schedule { return newSchedule(Config{Linger: linger}.withDefaults()) }
 
 	s := fresh()
 	add(s, at(0), 0)
@@ -55,13 +51,19 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	}
 	s = fresh()
 	add(s, at(0), 100)
-	for ms := 10; ms < 200; ms += 10 {
+	first := s.next(at(20), false)
+	if first == nil {
+		t.Fatal("the first of its kind did not go at 20 ms")
+	}
+	s.done(at(21), at(20), first, first.record(at(21), s.cfg, okReport, nil))
+	add(s, at(100), 100)
+	for ms := 110; ms < 300; ms += 10 {
 		s.gather.expect(at(ms+20), queue.NewLease(&queue.Lease{Priority: queue.Normal, Behind: 100}, nil)) // others
 	}
-	if ms := goes(s, 195); ms != 200 {
-		t.Errorf("a batch that nobody joined went at %d ms, want 200", ms)
+	if ms := goes(s, 295); ms != 300 {
+		t.Errorf("a batch that nobody joined went at %d ms, want 300", ms)
 	}
-	s = newSchedule(Config{Linger: linger}.withDefaults())
+	s = fresh()
 	for ms := range 100 {
 		s.add(at(ms), queue.NewLease(&queue.Lease{Job: text("p", fmt.Sprint("text", ms), "w"), Priority: queue.Normal, PublishedAt: at(ms), Behind: 100}, nil))
 		b := s.next(at(ms), false)

@@ -41,6 +41,7 @@ type batch struct {
 	// took its last one. pressed says that it may go although more jobs would come, because the
 	// window is needed, and closed that it takes no more.
 	begun, joined   time.Time
+	again           bool // lately there was a batch of the same key
 	pressed, closed bool
 
 	jobs     int  // tasks at the start

@@ -7,8 +7,9 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// While the jobs of a backlog stream in, and many of them are alike, batches wait for company longer
-// than they linger: the jobs have waited in the queue already, and fuller batches end that sooner.
+// While the jobs of a backlog stream in, batches of a kind that comes again and again wait for company
+// longer than they linger: their jobs have waited in the queue already, and fuller batches end that
+// sooner. For one of a kind it would be in vain.
 const (
 	// gatherGap is how many lingers after the last job that joined it a batch goes all the same,
 	// and gatherMost how many after the first.
@@ -17,9 +18,6 @@ const (
 	// gatherPause is for how many lingers a stream may pause in between: the server delivers in
 	// bursts when it has much to do.
 	gatherPause = 5
-	// gatherAlike is how large a part of the jobs must be like others for that. Where all are
-	// different, to wait would be in vain.
-	gatherAlike = 0.25
 )
 
 // gathering is what is known of the batches that take jobs, beyond each one's own state.
@@ -27,11 +25,9 @@ type gathering struct {
 	jobs  int          // in those that were not pressed
 	more  [3]time.Time // by level: until when jobs of the backlog are expected to stream in
 	begun []begun      // those batches, and some that are closed by now, in the order of their beginning
-	// alike is, by level, which part of the last few hundred jobs was like one before. It takes
-	// memory to find out: that of the keys of batches, each in one of many places, as a hash.
-	alike  [3]float64
-	seed   maphash.Seed
-	hashes [1 << 14]uint64
+	// kinds remembers the keys of batches lately begun, each in one of many places, as a hash.
+	kinds [1 << 14]uint64
+	seed  maphash.Seed
 }
 
 type begun struct {
@@ -62,19 +58,9 @@ func (g *gathering) begin(f *flow, b *batch) {
 	g.oldest() // those at the front that are closed are no longer needed
 	g.begun = append(g.begun, begun{f, b})
 	hash := maphash.Comparable(g.seed, b.key)
-	place := &g.hashes[hash%uint64(len(g.hashes))]
-	g.learn(f.level, *place == hash)
+	place := &g.kinds[hash%uint64(len(g.kinds))]
+	b.again = *place == hash
 	*place = hash
-}
-
-// learn takes down whether a job was like one before.
-func (g *gathering) learn(lvl int, alike bool) {
-	const memory = 256 // jobs
-	now := 0.0
-	if alike {
-		now = 1
-	}
-	g.alike[lvl] += (now - g.alike[lvl]) / memory
 }
 
 // oldest is the first of the batches that take jobs and were not pressed; nil when there is none.
@@ -93,7 +79,7 @@ func (g *gathering) oldest() *begun {
 // have ended by then.
 func (g *gathering) until(now time.Time, linger time.Duration, lvl int, b *batch) time.Time {
 	until := b.begun.Add(linger)
-	if more := g.more[lvl]; !b.pressed && more.After(until) && g.alike[lvl] >= gatherAlike {
+	if more := g.more[lvl]; !b.pressed && more.After(until) && (b.again || b.jobs > 1) {
 		patience := earlier(b.joined.Add(gatherGap*linger), b.begun.Add(gatherMost*linger))
 		until = later(until, earlier(now.Add(linger), earlier(more, patience)))
 	}

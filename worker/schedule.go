@@ -115,9 +115,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 	f := p.flow(level(l.Priority))
 	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
 	b := s.open[k]
-	if b != nil && b.add(now, t, s.cfg.MaxRecipients, &s.spares) {
-		s.gather.learn(f.level, true)
-	} else {
+	if b == nil || !b.add(now, t, s.cfg.MaxRecipients, &s.spares) {
 		if b != nil {
 			s.seal(b)
 			f.line.filled(b)
