@@ -46,8 +46,8 @@ type Lease struct {
 	// waited since a redelivery to its holder.
 	reply   string
 	renewed atomic.Pointer[string]
-	state atomic.Int32
-	kept  atomic.Bool
+	state   atomic.Int32
+	kept    atomic.Bool
 	// until, unix nanoseconds, is when the server may hand the job to somebody else; since is
 	// when it came.
 	until atomic.Int64

@@ -39,6 +39,47 @@ type benchMachine struct {
 	Command []string `json:"command"`
 }
 
+// benchRun is what one run of one program came to.
+type benchRun struct {
+	Workload   string `json:"workload"`
+	Program    string `json:"program"`
+	Pair       int    `json:"pair"`
+	Replicas   int    `json:"replicas"`
+	Jobs       int    `json:"jobs"`
+	Recipients int    `json:"recipients"`
+	Projects   int    `json:"projects"`
+	// How it was set up: calls under way of each replica, the wait for company, what the API takes
+	// for an answer, and the jobs a second that were published meanwhile, 0 where all were before.
+	Concurrency int     `json:"concurrency"`
+	LingerMS    float64 `json:"linger_ms"`
+	LatencyMS   float64 `json:"latency_ms"`
+	PublishRate float64 `json:"published_per_second"`
+	Start       float64 `json:"start_seconds"` // until it was given its first job
+	Seconds     float64 `json:"seconds"`       // from then to the empty stream
+	JobsRate    float64 `json:"jobs_per_second"`
+	Calls       int     `json:"calls"`
+	IdealCalls  int     `json:"ideal_calls"`
+	MaxFlight   int     `json:"max_calls_in_flight"`
+	APILatency  float64 `json:"api_latency_ms"` // measured, from a call's arrival to its reply, on average
+	// CPU seconds from the start of the program to the empty stream; zero where they cannot be
+	// had.
+	WorkerCPU float64 `json:"worker_cpu_seconds"`
+	BrokerCPU float64 `json:"broker_cpu_seconds"`
+	APICPU    float64 `json:"api_cpu_seconds"`
+	// PeakMemory is the largest resident set of a replica, in bytes.
+	PeakMemory uint64        `json:"peak_memory_bytes"`
+	Way        *benchLatency `json:"puback_to_api_ms,omitempty"`
+	// Memory is the resident set of all replicas, in bytes, every ten seconds.
+	Memory []uint64 `json:"memory_bytes,omitempty"`
+}
+
+// benchLatency is how long jobs took from their PubAck to the API, in milliseconds.
+type benchLatency struct {
+	P50 float64 `json:"p50"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
 // spread is the median of some figures with the least and the most.
 type spread struct {
 	Median float64 `json:"median"`
