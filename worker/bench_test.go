@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -70,6 +71,42 @@ func BenchmarkRecord(b *testing.B) {
 				b.StartTimer()
 				if res := batch.record(now, Config{RetryFor: time.Hour}, report, nil); len(res.finished) != 500 {
 					b.Fatal(len(res.finished))
+				}
+			}
+		})
+	}
+}
+
+// silent is a holder and a graveyard that take everything at once.
+type silent struct{}
+
+func (silent) Ack(context.Context, []*queue.Lease) error      { return nil }
+func (silent) Defer(context.Context, []queue.Deferral) error  { return nil }
+func (silent) Split(context.Context, *queue.Lease, int) error { return nil }
+func (silent) Release(*queue.Lease)                           {}
+func (silent) Bury(context.Context, []queue.DeadLetter) error { return nil }
+
+// BenchmarkSettle is what settling costs besides the server: letters and leases of 500 jobs of one
+// recipient. An op is all of them.
+func BenchmarkSettle(b *testing.B) {
+	for name, each := range map[string]int{"all delivered": 0, "a tenth rejected": 10, "all rejected": 1} {
+		b.Run(name, func(b *testing.B) {
+			now := time.Now()
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				var tasks []*task
+				for i, id := range people("w", 500) {
+					t := newTask(queue.NewLease(&queue.Lease{Job: text("p", "hello", id), Priority: queue.Normal, PublishedAt: now}, silent{}))
+					if t.open = 0; each > 0 && i%each == 0 {
+						t.open = 1
+						t.fail(id, queue.Rejected, "blocked", 200)
+					}
+					tasks = append(tasks, t)
+				}
+				b.StartTimer()
+				if _, left, err := settle(context.Background(), silent{}, now, tasks); len(left) > 0 || err != nil {
+					b.Fatal(left, err)
 				}
 			}
 		})
