@@ -152,11 +152,11 @@ func (c *Client) CheckToken(ctx context.Context) error {
 	return asError(failure)
 }
 
-// newHTTPClient returns the client that carries calls and token requests.
+// newHTTPClient returns the client that carries token requests, and whose transport carries calls.
 func newHTTPClient(cfg Config) *http.Client {
 	dialer := net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}
 	return &http.Client{
-		// For token requests; calls do not go through here.
+		// A redirected request would carry the secret to a host that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,

@@ -3,6 +3,7 @@ package chatapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -214,9 +215,13 @@ func readBody(resp *http.Response, most int) ([]byte, error) {
 	if resp.ContentLength < 0 || resp.ContentLength > int64(most) {
 		return io.ReadAll(io.LimitReader(resp.Body, int64(most)))
 	}
-	text := make([]byte, resp.ContentLength)
+	// To the very end, one byte further: an HTTP/2 stream that is closed before is reset.
+	text := make([]byte, resp.ContentLength+1)
 	n, err := io.ReadFull(resp.Body, text)
-	if err == io.EOF && n < len(text) {
+	switch {
+	case int64(n) == resp.ContentLength && (err == io.EOF || err == io.ErrUnexpectedEOF):
+		err = nil
+	case err == io.EOF:
 		err = io.ErrUnexpectedEOF
 	}
 	return text[:n], err
@@ -235,6 +240,9 @@ func interrupted(caller context.Context, err error, timeout time.Duration, hide 
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Error{Kind: Temporary, Detail: fmt.Sprintf("no reply within %v", timeout), Err: err}
+	}
+	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(record.RecordHeader[:]) == "HTTP/" {
+		err = errors.New("the server speaks HTTP, not HTTPS, at this port")
 	}
 	var request *url.Error
 	if errors.As(err, &request) {

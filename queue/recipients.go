@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,6 +36,9 @@ func (ids *recipientList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		switch kind := jsontext.Kind(all[i]); kind {
 		case ',', ' ', '\t', '\r', '\n':
 		case ']':
+			if cap(*ids) > 2*len(*ids)+16 { // the commas were in the ids
+				*ids = slices.Clone(*ids)
+			}
 			return nil
 		case '"':
 			end, escaped := stringEnd(all, i)

@@ -17,8 +17,8 @@ import (
 var errReplaced = errors.New("the connection was replaced meanwhile")
 
 // ackPatience bounds one attempt to have an ack confirmed: an answer that was lost with a
-// connection never comes, and a worker's call slot waits for it. With ten seconds workers stood
-// still for twelve after nats-server was killed and started again at once.
+// connection never comes, and a worker that waits for too many begins no calls. With ten seconds
+// workers stood still for twelve after nats-server was killed and started again at once.
 const ackPatience = 3 * time.Second
 
 // Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all

@@ -32,7 +32,7 @@ const (
 	// duplicateWindow is how long the server remembers a job's id: longer than any producer
 	// retries, at 147 bytes of its memory per id (jetstream.md, finding 5).
 	duplicateWindow = 10 * time.Minute
-	// maxAckPending bounds the jobs held by all workers together: ten replicas' windows. A hundred
+	// maxAckPending bounds the jobs held by all workers together: nine replicas' windows. A hundred
 	// thousand held cost the rest 20 % of throughput (jetstream.md, section 1).
 	maxAckPending = 200_000
 	// maxJobSize bounds a job's payload where the server's max_payload allows it.

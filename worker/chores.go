@@ -79,9 +79,19 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 				*list = nil
 			}
 			state.busy++
-			go func() { w.results <- outcome{chore: kind, left: w.do(ctx, kind, tasks)} }()
+			go func() {
+				left := w.do(ctx, kind, tasks)
+				w.results <- outcome{chore: kind, left: left, acked: weight(tasks) - weight(left)}
+			}()
 		}
 	}
+}
+
+func weight(tasks []*task) (sum int) {
+	for _, t := range tasks {
+		sum += t.weight
+	}
+	return sum
 }
 
 // do does a chore and returns what is left of it.
@@ -109,6 +119,7 @@ func (w *Worker) do(ctx context.Context, kind chore, tasks []*task) (left []*tas
 func (w *Worker) choreDone(now time.Time, o outcome) {
 	state := &w.chores[o.chore]
 	state.busy--
+	w.unacked -= o.acked
 	if len(o.left) == 0 {
 		state.size = min(2*state.size, choreSize)
 		return

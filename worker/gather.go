@@ -2,6 +2,7 @@ package worker
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/chatrelay/chatrelay/queue"
@@ -11,13 +12,13 @@ import (
 // longer than they linger: their jobs have waited in the queue already, and fuller batches end that
 // sooner. For one of a kind it would be in vain.
 const (
-	// gatherGap is how many lingers after the last job that joined it a batch goes all the same,
-	// and gatherMost how many after the first.
-	gatherGap  = 10
-	gatherMost = 50
-	// gatherPause is for how many lingers a stream may pause in between: the server delivers in
-	// bursts when it has much to do.
-	gatherPause = 5
+	// gatherGap is how long after the last job that joined it a batch goes all the same, and
+	// gatherMost how long after the first.
+	gatherGap  = 200 * time.Millisecond
+	gatherMost = time.Second
+	// gatherPause is for how long a stream may pause in between: the server delivers in bursts when
+	// it has much to do.
+	gatherPause = 100 * time.Millisecond
 )
 
 // gathering is what is known of the batches that take jobs, beyond each one's own state.
@@ -37,25 +38,27 @@ type begun struct {
 
 // expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
 // ones come soon, unless the window is full.
-func (g *gathering) expect(soon time.Time, l *queue.Lease) {
+func (g *gathering) expect(now time.Time, l *queue.Lease) {
 	g.more[level(l.Priority)] = time.Time{}
 	if l.Behind > 0 {
-		g.more[level(l.Priority)] = soon
+		g.more[level(l.Priority)] = now.Add(gatherPause)
 	}
 }
 
 // resume expects the rest of a backlog still: jobs are being settled, which makes room for it.
-func (g *gathering) resume(soon time.Time) {
+func (g *gathering) resume(now time.Time) {
 	for lvl := range g.more {
-		if !g.more[lvl].IsZero() {
-			g.more[lvl] = soon
+		if now.Sub(g.more[lvl]) < gatherMost {
+			g.more[lvl] = now.Add(gatherPause)
 		}
 	}
 }
 
-// begin remembers a new batch.
-func (g *gathering) begin(f *flow, b *batch) {
-	g.oldest() // those at the front that are closed are no longer needed
+// begin remembers a new batch, one of so many that take jobs.
+func (g *gathering) begin(f *flow, b *batch, open int) {
+	if len(g.begun) > 2*open+64 { // most are not needed any more
+		g.begun = slices.DeleteFunc(g.begun, func(b begun) bool { return b.batch.closed || b.batch.pressed })
+	}
 	g.begun = append(g.begun, begun{f, b})
 	hash := maphash.Comparable(g.seed, b.key)
 	place := &g.kinds[hash%uint64(len(g.kinds))]
@@ -80,8 +83,8 @@ func (g *gathering) oldest() *begun {
 func (g *gathering) until(now time.Time, linger time.Duration, lvl int, b *batch) time.Time {
 	until := b.begun.Add(linger)
 	if more := g.more[lvl]; !b.pressed && more.After(until) && (b.again || b.jobs > 1) {
-		patience := earlier(b.joined.Add(gatherGap*linger), b.begun.Add(gatherMost*linger))
-		until = later(until, earlier(now.Add(linger), earlier(more, patience)))
+		patience := earlier(b.joined.Add(gatherGap), b.begun.Add(gatherMost))
+		until = later(until, earlier(now.Add(max(linger, time.Millisecond)), earlier(more, patience)))
 	}
 	return until
 }

@@ -44,12 +44,19 @@ func (l *line) next(now time.Time, due func(*batch) time.Time) (i int, at time.T
 	if l.closed == len(l.batches) {
 		return 0, now
 	}
-	filling := l.batches[l.closed]
-	at = later(now, due(filling))
-	if l.closed > 0 && (at.After(now) || l.batches[0].begun.Before(filling.begun)) {
+	// The first of those that are filling need not be the first to be due, but nearly so.
+	const few = 8
+	i = l.closed
+	at = due(l.batches[i])
+	for k := i + 1; k < min(len(l.batches), l.closed+few) && at.After(now); k++ {
+		if d := due(l.batches[k]); d.Before(at) {
+			i, at = k, d
+		}
+	}
+	if l.closed > 0 && (at.After(now) || l.batches[0].begun.Before(l.batches[i].begun)) {
 		return 0, now
 	}
-	return l.closed, at
+	return i, later(now, at)
 }
 
 // take takes the i-th batch out.

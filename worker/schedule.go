@@ -72,7 +72,7 @@ const skew = time.Minute
 
 // add takes in a leased job.
 func (s *schedule) add(now time.Time, l *queue.Lease) {
-	s.gather.expect(now.Add(gatherPause*s.cfg.Linger), l)
+	s.gather.expect(now, l)
 	t := newTask(l)
 	p := s.projects[l.Job.ProjectID]
 	switch {
@@ -124,7 +124,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 		b.add(now, t, s.cfg.MaxRecipients, &s.spares)
 		s.open[k] = b
 		f.line.begin(b)
-		s.gather.begin(f, b)
+		s.gather.begin(f, b, len(s.open))
 	}
 	if !b.pressed {
 		s.gather.jobs++

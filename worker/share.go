@@ -105,7 +105,7 @@ func (s *schedule) relieve(now time.Time) {
 		rate := p.alone(s.cfg.Concurrency)
 		p.share = max(4*s.cfg.Concurrency, int(rate*fits*shareTime.Seconds()))
 		switch {
-		case p.gate.err != nil, rate == 0 && now.Sub(p.meter.since) > shareTime:
+		case p.gate.err != nil, rate == 0 && p.underway > 0 && now.Sub(p.meter.since) > shareTime:
 			// It fails, or its calls hang: who knows when its turn can come.
 			p.share = 4 * s.cfg.Concurrency
 			if p.waiting > p.share {

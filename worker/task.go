@@ -15,6 +15,8 @@ type task struct {
 	// unreadable counts the answers, over all its leases, that may have meant delivery and could not be read.
 	unreadable int
 	failures   []failure
+	// weight is the task's part of the call that finished it, in parts of callWeight.
+	weight int
 	// gone is set when the lease lapsed: somebody else does the job, nothing is to be done here.
 	gone bool
 	// ending is set once a deferral or a split was tried: the lease can then end in no other way.

@@ -26,6 +26,7 @@ type Worker struct {
 	clean    []*task // every recipient has an outcome, and none needs a letter
 	marked   []*task // the same, with letters
 	chores   [choreKinds]choreState
+	unacked  int       // calls whose jobs are not acked yet, in parts of callWeight
 	cutOff   int       // jobs whose call was cut off, and may have been delivered
 	stopping bool      // nothing new is begun
 	deadline time.Time // when a stopping worker gives up what it could not record
@@ -43,6 +44,7 @@ type outcome struct {
 	result result
 	// Of a chore: its kind, and what of it is still to be done.
 	chore chore
+	acked int // of Worker.unacked
 	left  []*task
 }
 
@@ -87,7 +89,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		now := time.Now()
 		if ctx.Err() == nil {
 			if w.chores[choreAck].busy > 0 {
-				w.schedule.gather.resume(now.Add(gatherPause * w.cfg.Linger))
+				w.schedule.gather.resume(now)
 			}
 			w.schedule.relieve(now)
 			w.begin(calls, now)
@@ -170,9 +172,19 @@ func (w *Worker) begin(ctx context.Context, now time.Time) {
 	}
 }
 
+// What a worker that is cut off from NATS calls for is told again by others. So no call begins while
+// the acks of unackedMost times as many as may be under way are not confirmed.
+const (
+	callWeight  = 1 << 20
+	unackedMost = 8
+)
+
 // slots is how many more calls may begin. Probes of closed gates do not count toward what the
 // limiter allows: they may take long, and say nothing about other projects.
 func (w *Worker) slots() int {
+	if w.unacked > unackedMost*w.cfg.Concurrency*callWeight {
+		return 0
+	}
 	return min(w.cfg.Concurrency-w.calls, w.limiter.calls()-(w.calls-w.probes))
 }
 
@@ -188,6 +200,12 @@ func (w *Worker) handBack(now time.Time, o outcome) {
 	}
 	if o.batch.probe {
 		w.probes--
+	}
+	for _, t := range o.result.finished {
+		if len(t.failures) == 0 {
+			t.weight = callWeight / len(o.result.finished)
+			w.unacked += t.weight
+		}
 	}
 	w.schedule.finished = append(w.schedule.finished, o.result.finished...)
 	w.limiter.learn(now, o.began, o.batch.key.project, o.batch.probe, o.result.err)
