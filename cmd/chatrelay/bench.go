@@ -154,7 +154,7 @@ by what the API's latency allows. Peak memory is the worker's largest resident s
 	flags.IntVar(&f.concurrency, "concurrency", 64, "calls under way at the same time, of each replica")
 	flags.BoolVar(&f.bare, "bare", true, "measure the bare loop, too")
 	flags.IntVar(&f.replicas, "replicas", 1, "how many workers, or bare loops, share the work")
-	cmd.AddCommand(a.benchBrokerCommand(), a.benchAPICommand(), a.benchBareCommand())
+	cmd.AddCommand(a.benchBrokerCommand(), a.benchAPICommand(), a.benchBareCommand(), a.benchWorkerCommand())
 	return cmd
 }
 

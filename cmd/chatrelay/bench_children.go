@@ -65,11 +65,12 @@ func startChild(ctx context.Context, dir, name string, env []string, args ...str
 	defer out.Close()
 	c.cmd.Stdin, c.cmd.Stdout, c.lines = in, out, bufio.NewReader(outRead)
 	if err := c.cmd.Start(); err != nil {
+		_, _ = inWrite.Close(), outRead.Close()
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	go func() {
 		c.err = c.cmd.Wait()
-		_ = inWrite.Close()
+		_, _ = inWrite.Close(), outRead.Close()
 		close(c.ended)
 	}()
 	return c, nil
@@ -132,15 +133,35 @@ func (a *app) childCommand(use string, run func(context.Context) error) *cobra.C
 	return &cobra.Command{
 		Use: use, Short: "A part of a measurement", Example: "  chatrelay bench", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithCancel(cmd.Context())
+			ctx, cancel := a.whileInput(cmd.Context())
 			defer cancel()
-			go func() {
-				_, _ = io.Copy(io.Discard, a.stdin)
-				cancel()
-			}()
 			return run(ctx)
 		},
 	}
+}
+
+// whileInput ends when the standard input does.
+func (a *app) whileInput(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, a.stdin)
+		cancel()
+	}()
+	return ctx, cancel
+}
+
+// benchWorkerCommand is the command worker itself, with its flags, that ends with the measurement.
+func (a *app) benchWorkerCommand() *cobra.Command {
+	cmd := a.workerCommand()
+	cmd.Hidden = true
+	work := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := a.whileInput(cmd.Context())
+		defer cancel()
+		cmd.SetContext(ctx)
+		return work(cmd, args)
+	}
+	return cmd
 }
 
 // brokerReady is what the broker says of itself.
@@ -216,6 +237,7 @@ func (a *app) benchBareCommand() *cobra.Command {
 	})
 	flags := cmd.Flags()
 	flags.StringVar(&cfg.NATSURL, "nats-url", "", "")
+	flags.StringVar(&cfg.Creds, "nats-creds", "", "")
 	flags.StringVar(&cfg.ChatURL, "api-url", "", "")
 	flags.StringVar(&tokenURL, "token-url", "", "")
 	flags.IntVar(&cfg.MaxRecipients, "max-recipients", 0, "")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/bareloop"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -32,6 +33,8 @@ type measurement struct {
 	dir      string
 
 	broker   *child // nil: a NATS that was there
+	state    string // directory of the broker's state
+	used     bool   // jobs were published to a NATS that was there
 	api      *child
 	natsURL  string
 	at       apiReady
@@ -82,8 +85,8 @@ func (m *measurement) prepare(ctx context.Context) (err error) {
 	}
 	if m.broker != nil {
 		_, err = m.q.Init(ctx, queue.InitConfig{MaxBytes: -1})
-	} else {
-		err = m.mayUse(ctx)
+	} else if err = m.mayUse(ctx); err == nil {
+		m.used = true
 	}
 	if err != nil || w.rate > 0 {
 		return err
@@ -92,11 +95,10 @@ func (m *measurement) prepare(ctx context.Context) (err error) {
 }
 
 func (m *measurement) startBroker(ctx context.Context) (err error) {
-	state, err := os.MkdirTemp(m.dir, "nats-")
-	if err != nil {
+	if m.state, err = os.MkdirTemp(m.dir, "nats-"); err != nil {
 		return err
 	}
-	if m.broker, err = startChild(ctx, m.dir, "broker", nil, "bench", "broker", "--dir", filepath.Join(state, "jetstream")); err != nil {
+	if m.broker, err = startChild(ctx, m.dir, "broker", nil, "bench", "broker", "--dir", filepath.Join(m.state, "jetstream")); err != nil {
 		return err
 	}
 	var at brokerReady
@@ -202,13 +204,13 @@ func cpuOf(c *child) float64 {
 
 func (m *measurement) startProgram(ctx context.Context, n int) (*child, error) {
 	name := fmt.Sprintf("%s-%d", m.program, n)
-	common := []string{"--nats-url", m.natsURL, "--api-url", m.at.Chat, "--token-url", m.at.Token,
+	common := []string{"--nats-url", m.natsURL, "--nats-creds", m.flags.nats.creds, "--api-url", m.at.Chat, "--token-url", m.at.Token,
 		"--max-recipients", strconv.Itoa(m.workload.limit), "--concurrency", strconv.Itoa(m.flags.concurrency)}
 	if m.program == programBare {
 		return startChild(ctx, m.dir, name, nil, append([]string{"bench", "bare"}, common...)...)
 	}
 	env := []string{"CHATRELAY_CLIENT_ID=" + chatapitest.DefaultClientID, "CHATRELAY_CLIENT_SECRET=" + chatapitest.DefaultClientSecret}
-	return startChild(ctx, m.dir, name, env, append([]string{"worker", "--http-addr", "127.0.0.1:0", "--linger", m.flags.linger.String()}, common...)...)
+	return startChild(ctx, m.dir, name, env, append([]string{"bench", "worker", "--http-addr", "127.0.0.1:0", "--linger", m.flags.linger.String()}, common...)...)
 }
 
 // patience is how long a stream may go without getting shorter.
@@ -289,5 +291,17 @@ func (m *measurement) end() {
 		if c != nil {
 			_ = c.stop() // what it has to say is known, or does not matter any more
 		}
+	}
+	if m.state != "" {
+		_ = os.RemoveAll(m.state) // at the latest with all the rest
+	}
+	if !m.used {
+		return
+	}
+	// Left there, the jobs of a run that was broken off would be called for by the next worker.
+	ctx, cancel := context.WithTimeout(context.Background(), quick)
+	defer cancel()
+	if err := bareloop.Purge(ctx, m.natsURL, m.flags.nats.creds, queue.JobStream(queue.Normal), queue.LaterStream); err != nil {
+		fmt.Fprintf(m.app.stderr, "chatrelay: jobs of the benchmark may be left in %s: %v\n", m.natsURL, err)
 	}
 }

@@ -3,6 +3,8 @@
 //
 //	fetch what is there ─▶ merge perfectly ─▶ POST ─▶ ack ─▶ fetch again
 //
+// It does one thing after the other: nothing is fetched while calls are under way.
+//
 // It repeats no call, keeps no dead letter, renews no lease, confirms no ack, and knows neither
 // turns nor gates nor replies that name somebody. It imports nothing of ours, so that what makes
 // the worker slow cannot make it slow as well.
@@ -26,6 +28,7 @@ import (
 // Config says what is drained into what. All fields are required.
 type Config struct {
 	NATSURL string
+	Creds   string // path of a NATS credentials file; empty: none
 	// Stream and Consumer name the work queue.
 	Stream, Consumer string
 	// ChatURL is where calls go, with Token as the bearer.
@@ -57,20 +60,18 @@ type loop struct {
 
 // Run drains the queue until ctx ends, and then returns nil.
 func Run(ctx context.Context, cfg Config) error {
-	nc, err := nats.Connect(cfg.NATSURL)
+	nc, js, err := connect(cfg.NATSURL, cfg.Creds)
 	if err != nil {
-		return fmt.Errorf("connect to NATS: %w", err)
+		return err
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return fmt.Errorf("open JetStream: %w", err)
-	}
 	consumer, err := js.Consumer(ctx, cfg.Stream, cfg.Consumer)
 	if err != nil {
 		return fmt.Errorf("look up the consumer of %s: %w", cfg.Stream, err)
 	}
-	l := &loop{cfg: cfg, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: cfg.Concurrency}}}
+	l := &loop{cfg: cfg, http: &http.Client{Transport: &http.Transport{
+		MaxIdleConnsPerHost: cfg.Concurrency, WriteBufferSize: 64 << 10, DisableCompression: true,
+	}}}
 	for ctx.Err() == nil {
 		msgs, err := fetch(ctx, consumer)
 		if err != nil && ctx.Err() == nil {
@@ -85,6 +86,42 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}
 	return nil
+}
+
+// Purge empties streams of what a measurement that was broken off has left in them.
+func Purge(ctx context.Context, url, creds string, streams ...string) error {
+	nc, js, err := connect(url, creds)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	for _, name := range streams {
+		stream, err := js.Stream(ctx, name)
+		if err == nil {
+			err = stream.Purge(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("purge %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func connect(url, creds string) (*nats.Conn, jetstream.JetStream, error) {
+	var opts []nats.Option
+	if creds != "" {
+		opts = append(opts, nats.UserCredentials(creds))
+	}
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		nc.Close()
+		return nil, nil, fmt.Errorf("open JetStream: %w", err)
+	}
+	return nc, js, nil
 }
 
 // fetch waits for a job, and takes what is there besides.
