@@ -63,6 +63,9 @@ func (s *session) over(l *queue.Lease, h *holding, how string) {
 // Ack implements queue.Holder.
 func (s *session) Ack(_ context.Context, leases []*queue.Lease) error {
 	w := s.w
+	if w.acking != nil { // without mu: the others go on
+		time.Sleep(w.acking())
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.dead {

@@ -30,6 +30,7 @@ type world struct {
 	burial   time.Duration             // how long it takes
 	answer   func(call) (chatapi.Report, error)
 	buryErr  func(letters []queue.DeadLetter) (written int, err error)
+	acking   func() time.Duration           // how long an ack waits before anything else
 	ackErr   func() error                   // before the ack takes effect
 	ackLost  func() error                   // after it took effect
 	deferErr func() (applied bool, e error) // before or after it took effect
