@@ -11,7 +11,7 @@ import (
 // spareHeap is how much garbage, in bytes, a worker may always let pile up before it is collected.
 // A worker keeps little and makes much: with Go's default, to collect whenever there is as much
 // garbage as there is in use, a fifth of its time went into collecting.
-const spareHeap = 64 << 20
+const spareHeap = 56 << 20
 
 // tuneGarbage keeps the collector from running too often while the heap is small, until ctx ends.
 // Where the environment says how, nothing is changed.
