@@ -78,7 +78,9 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 			if *list = (*list)[n:]; len(*list) == 0 {
 				*list = nil
 			}
-			state.busy++
+			if state.busy++; kind == choreAck && w.acking.IsZero() {
+				w.acking = now
+			}
 			go func() {
 				left := w.do(ctx, kind, tasks)
 				w.results <- outcome{chore: kind, left: left, acked: weight(tasks) - weight(left)}
@@ -120,6 +122,11 @@ func (w *Worker) choreDone(now time.Time, o outcome) {
 	state := &w.chores[o.chore]
 	state.busy--
 	w.unacked -= o.acked
+	if o.chore == choreAck && len(o.left) == 0 {
+		if w.acking = now; state.busy == 0 {
+			w.acking = time.Time{}
+		}
+	}
 	if len(o.left) == 0 {
 		state.size = min(2*state.size, choreSize)
 		return

@@ -26,6 +26,7 @@ type Worker struct {
 	clean    []*task // every recipient has an outcome, and none needs a letter
 	marked   []*task // the same, with letters
 	chores   [choreKinds]choreState
+	acking   time.Time // since when acks have been under way without one being confirmed; zero: they are not
 	unacked  int       // calls whose jobs are not acked yet, in parts of callWeight
 	cutOff   int       // jobs whose call was cut off, and may have been delivered
 	stopping bool      // nothing new is begun
@@ -173,16 +174,20 @@ func (w *Worker) begin(ctx context.Context, now time.Time) {
 }
 
 // What a worker that is cut off from NATS calls for is told again by others. So no call begins while
-// the acks of unackedMost times as many as may be under way are not confirmed.
+// the acks of unackedMost times as many as may be under way are not confirmed, or those of unackedMany
+// times as many and none has been for unackedLongest: a server with much to do takes a while.
 const (
-	callWeight  = 1 << 20
-	unackedMost = 8
+	callWeight     = 1 << 20
+	unackedMost    = 16
+	unackedMany    = 2
+	unackedLongest = 250 * time.Millisecond
 )
 
 // slots is how many more calls may begin. Probes of closed gates do not count toward what the
 // limiter allows: they may take long, and say nothing about other projects.
 func (w *Worker) slots() int {
-	if w.unacked > unackedMost*w.cfg.Concurrency*callWeight {
+	calls := w.unacked / callWeight / w.cfg.Concurrency
+	if calls >= unackedMost || calls >= unackedMany && !w.acking.IsZero() && time.Since(w.acking) > unackedLongest {
 		return 0
 	}
 	return min(w.cfg.Concurrency-w.calls, w.limiter.calls()-(w.calls-w.probes))
