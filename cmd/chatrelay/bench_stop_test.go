@@ -30,7 +30,8 @@ func partsOf(t *testing.T, temp string) (pids []int) {
 // Whenever it is interrupted, no process is left, no file, and no job in a NATS that was there.
 func TestBenchLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	long := []string{"W2", "--jobs", "500", "--latency", "10s", "--concurrency", "1", "--linger", "0"}
+	bare := []string{"W2", "--jobs", "500", "--latency", "10s", "--concurrency", "1", "--linger", "0"} // it goes first
+	long := append(bare[:len(bare):len(bare)], "--bare=false")
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -40,14 +41,17 @@ func TestBenchLeavesNothingBehind(t *testing.T) {
 		code   int
 	}{
 		{"SIGTERM while it works", long, 4, syscall.SIGTERM, false, exitFailed},
+		{"SIGTERM while the bare loop works", bare, 4, syscall.SIGTERM, false, exitFailed},
 		{"SIGINT from a terminal while it works", long, 4, syscall.SIGINT, true, exitFailed},
 		{"SIGTERM beside several workers", append(long[:len(long):len(long)], "--replicas", "3"), 6, syscall.SIGTERM, false, exitFailed},
 		{"SIGINT while it starts", long, 2, syscall.SIGINT, false, exitFailed},
 		{"SIGTERM while it starts", long, 3, syscall.SIGTERM, false, exitFailed},
-		{"SIGTERM while it publishes", []string{"L"}, 4, syscall.SIGTERM, false, exitFailed},
+		{"SIGTERM while it publishes", append([]string{"L"}, long[3:]...), 0, syscall.SIGTERM, false, exitFailed},
 		{"SIGTERM with a NATS that was there", long, 0, syscall.SIGTERM, false, exitFailed},
-		// Then nobody is there to stop the others: they must notice, and the files stay.
+		// Then nobody is there to stop the others: they must notice. Files and jobs stay.
 		{"SIGKILL while it works", long, 4, syscall.SIGKILL, false, -1},
+		{"SIGKILL with a NATS that was there", long, 0, syscall.SIGKILL, false, -1},
+		{"SIGKILL while the bare loop works", bare, 0, syscall.SIGKILL, false, -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := c.args
