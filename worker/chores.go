@@ -19,20 +19,29 @@ const (
 // choreState is what is known of one kind's chores.
 type choreState struct {
 	busy  int       // under way
-	size  int       // how many tasks the next one takes on
-	again time.Time // when, after one that failed, the next may begin
+	size  int       // how many tasks the next one takes on at most
+	again time.Time // when the next may begin, if not now: one failed, or tasks wait for company
 }
-
-// choreSize bounds how many tasks a chore takes on.
-const choreSize = 2000
 
 // choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many.
 var choresAtOnce = [choreKinds]int{choreAck: 4, choreBury: 1, choreDefer: 4, choreSplit: 1}
+
+// choreSize bounds how many tasks a chore takes on. A chore that outlasts its time is repeated as a
+// whole, and what a deferral writes takes a busy server a hundred times as long as an ack.
+var choreSize = [choreKinds]int{choreAck: 2000, choreBury: 2000, choreDefer: 500, choreSplit: 2000}
+
+// choreSlow is how long a chore that writes takes on a server that has too much to do: the next ones
+// are smaller, long before they outlast settleTimeout. Acks share a confirmation, however many.
+const choreSlow = settleTimeout / 5
 
 // ackMany is how many tasks a further chore of acks must have. With fewer it waits for the one under
 // way, so that whatever finishes meanwhile shares a confirmation; a busy server may take a tenth of
 // a second for one, in which the window would fill with what is done.
 const ackMany = 500
+
+// ackLinger is for how long an ack waits for others: at some thousand calls a second, confirmations of
+// one or two acks each kept the server, and this process's threads, busier than need be.
+const ackLinger = 2 * time.Millisecond
 
 func (w *Worker) chore(kind chore) *[]*task {
 	switch kind {
@@ -58,6 +67,7 @@ func (w *Worker) choring() (n int) {
 // doChores starts the chores that are waiting. After one that failed there is a second's pause for
 // its kind: acks go on while nobody can be buried.
 func (w *Worker) doChores(ctx context.Context, now time.Time) {
+	none := len(w.clean) == 0
 	for _, t := range w.schedule.finished {
 		if len(t.failures) > 0 && !t.gone {
 			w.marked = append(w.marked, t)
@@ -67,6 +77,9 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 	}
 	clear(w.schedule.finished) // they are not to be kept from here
 	w.schedule.finished = w.schedule.finished[:0]
+	if none && len(w.clean) > 0 {
+		w.chores[choreAck].again = later(w.chores[choreAck].again, now.Add(ackLinger))
+	}
 	for kind := range choreKinds {
 		list, state := w.chore(kind), &w.chores[kind]
 		for len(*list) > 0 && state.busy < choresAtOnce[kind] && !now.Before(state.again) {
@@ -83,7 +96,7 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 			}
 			go func() {
 				left := w.do(ctx, kind, tasks)
-				w.results <- outcome{chore: kind, left: left, acked: weight(tasks) - weight(left)}
+				w.results <- outcome{chore: kind, began: now, left: left, acked: weight(tasks) - weight(left)}
 			}()
 		}
 	}
@@ -128,7 +141,12 @@ func (w *Worker) choreDone(now time.Time, o outcome) {
 		}
 	}
 	if len(o.left) == 0 {
-		state.size = min(2*state.size, choreSize)
+		switch took := now.Sub(o.began); {
+		case o.chore == choreAck || took < choreSlow/4:
+			state.size = min(2*state.size, choreSize[o.chore])
+		case took > choreSlow:
+			state.size = max(1, state.size/2)
+		}
 		return
 	}
 	// It may be one task that can never be done, such as a letter that is too large: so the

@@ -99,8 +99,15 @@ func (s *session) Ack(_ context.Context, leases []*queue.Lease) error {
 }
 
 // Defer implements queue.Holder.
-func (s *session) Defer(_ context.Context, deferrals []queue.Deferral) error {
+func (s *session) Defer(ctx context.Context, deferrals []queue.Deferral) error {
 	w := s.w
+	if w.writing != nil && len(deferrals) > 0 { // without mu: the others go on
+		select {
+		case <-time.After(w.writing(len(deferrals))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.dead {

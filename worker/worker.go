@@ -39,9 +39,9 @@ type Worker struct {
 
 // outcome is what a goroutine that Run started hands back.
 type outcome struct {
-	// Of a call: the batch, when its call began, and what it came to.
+	began time.Time
+	// Of a call: the batch, and what the call came to.
 	batch  *batch
-	began  time.Time
 	result result
 	// Of a chore: its kind, and what of it is still to be done.
 	chore chore
@@ -62,7 +62,7 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 		results:  make(chan outcome, cfg.Concurrency+8),
 	}
 	for kind := range w.chores {
-		w.chores[kind].size = choreSize
+		w.chores[kind].size = choreSize[kind]
 	}
 	return w
 }

@@ -34,6 +34,7 @@ type world struct {
 	ackErr   func() error                   // before the ack takes effect
 	ackLost  func() error                   // after it took effect
 	deferErr func() (applied bool, e error) // before or after it took effect
+	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
 	splitErr func() error
 	fetch    int // leases a worker gets at once at most; 0: all
 
