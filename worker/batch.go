@@ -32,8 +32,10 @@ type key struct {
 // batch is the jobs of one key that share a call, and the work list of the calls still to be made
 // for them: one at first, more when a refused call is halved.
 type batch struct {
-	key   key
-	parts []part // a stack: the next call's part is the last
+	key    key
+	hash   uint64 // of the key; this and beside are kinds'
+	beside *batch
+	parts  []part // a stack: the next call's part is the last
 	// taken holds who is in the batch while it takes jobs, once they are more than a few: no
 	// recipient stands twice in a call.
 	taken map[string]struct{}
@@ -51,10 +53,16 @@ type batch struct {
 	refusals int
 	refusal  int // status of the refusals, -1 when they differ
 	alone    int // recipients refused when they stood alone
+
+	// Most batches have one part, and where messages are distinct one recipient: here they are.
+	one  [1]part
+	sole [1]recipient
 }
 
 func newBatch(k key, now time.Time) *batch {
-	return &batch{key: k, begun: now, parts: make([]part, 1)}
+	b := &batch{key: k, begun: now}
+	b.one[0].recipients, b.parts = b.sole[:0], b.one[:]
+	return b
 }
 
 // add takes the task in and tells whether it did: if there is room, and none of its recipients is in

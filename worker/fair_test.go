@@ -126,7 +126,7 @@ func TestProjectsAreForgotten(t *testing.T) {
 	for b := s.next(now, false); b != nil; b = s.next(now, false) {
 		s.done(now, now, b, b.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 	}
-	if len(s.finished) != 50 || len(s.projects)+len(s.open)+len(s.waiting) != 0 {
-		t.Errorf("%d expired, %d projects, %d open, %d waiting", len(s.finished), len(s.projects), len(s.open), len(s.waiting))
+	if len(s.finished) != 50 || len(s.projects)+s.kinds.open+len(s.waiting) != 0 {
+		t.Errorf("%d expired, %d projects, %d open, %d waiting", len(s.finished), len(s.projects), s.kinds.open, len(s.waiting))
 	}
 }

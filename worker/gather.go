@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"hash/maphash"
 	"slices"
 	"time"
 
@@ -26,9 +25,6 @@ type gathering struct {
 	jobs  int          // in those that were not pressed
 	more  [3]time.Time // by level: until when jobs of the backlog are expected to stream in
 	begun []begun      // those batches, and some that are closed by now, in the order of their beginning
-	// kinds remembers the keys of batches lately begun, each in one of many places, as a hash.
-	kinds [1 << 14]uint64
-	seed  maphash.Seed
 }
 
 type begun struct {
@@ -60,10 +56,6 @@ func (g *gathering) begin(f *flow, b *batch, open int) {
 		g.begun = slices.DeleteFunc(g.begun, func(b begun) bool { return b.batch.closed || b.batch.pressed })
 	}
 	g.begun = append(g.begun, begun{f, b})
-	hash := maphash.Comparable(g.seed, b.key)
-	place := &g.kinds[hash%uint64(len(g.kinds))]
-	b.again = *place == hash
-	*place = hash
 }
 
 // oldest is the first of the batches that take jobs and were not pressed; nil when there is none.

@@ -90,7 +90,11 @@ func TestPressedBatchTakesMoreJobs(t *testing.T) {
 	b.arrive(queue.Normal, "p", "second", 15)
 	b.arrive(queue.Normal, "p", "then", 8)
 	b.press(b.now) // two at once
-	first, then, second := b.open[key{queue.Normal, "p", "first"}], b.open[key{queue.Normal, "p", "then"}], b.open[key{queue.Normal, "p", "second"}]
+	open := func(message string) *batch {
+		_, x := b.kinds.find(key{queue.Normal, "p", message})
+		return x
+	}
+	first, then, second := open("first"), open("then"), open("second")
 	if !first.pressed || !then.pressed || second.pressed || b.gather.jobs != 15 {
 		t.Fatalf("pressed: %v, %v, %v, %d jobs gather; want true, true, false, 15", first.pressed, then.pressed, second.pressed, b.gather.jobs)
 	}
@@ -123,8 +127,8 @@ func TestFullBatchDoesNotWaitForAFillingOne(t *testing.T) {
 	b.pass(1)
 	b.lease(queue.Normal, text("p", "twice", "a"), 1000)
 	b.lease(queue.Normal, text("p", "twice", "a"), 1000)
-	if got := b.granted(); !slices.Equal(got, []string{"twice"}) || len(b.open) != 2 {
-		t.Errorf("%q went and %d still fill, want the first of two, and two", got, len(b.open))
+	if got := b.granted(); !slices.Equal(got, []string{"twice"}) || b.kinds.open != 2 {
+		t.Errorf("%q went and %d still fill, want the first of two, and two", got, b.kinds.open)
 	}
 	b.arrive(queue.Normal, "p", "full", 5000)
 	if n := len(b.gather.begun); n > 100 {
@@ -174,8 +178,9 @@ func (b *backlog) check(t *testing.T, after string) {
 			}
 			for i, x := range f.line.batches {
 				waiting += x.jobs
-				if x.closed != (i < f.line.closed) || x.closed == (b.open[x.key] == x) {
-					t.Fatalf("after %s a batch at %d of %d closed ones: closed %v, open to jobs %v", after, i, f.line.closed, x.closed, b.open[x.key] == x)
+				_, taking := b.kinds.find(x.key)
+				if x.closed != (i < f.line.closed) || x.closed == (taking == x) {
+					t.Fatalf("after %s a batch at %d of %d closed ones: closed %v, open to jobs %v", after, i, f.line.closed, x.closed, taking == x)
 				}
 				if !x.closed {
 					open++
@@ -202,9 +207,9 @@ func (b *backlog) check(t *testing.T, after string) {
 			t.Fatalf("after %s %d jobs of %s wait, want %d", after, p.waiting, id, waiting)
 		}
 	}
-	if b.gather.jobs != gathering || b.held != held || len(b.open) != open || b.active != active {
+	if b.gather.jobs != gathering || b.held != held || b.kinds.open != open || b.active != active {
 		t.Fatalf("after %s %d gather, %d wait, %d batches are open, %d projects call; want %d, %d, %d, %d",
-			after, b.gather.jobs, b.held, len(b.open), b.active, gathering, held, open, active)
+			after, b.gather.jobs, b.held, b.kinds.open, b.active, gathering, held, open, active)
 	}
 }
 

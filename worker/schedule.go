@@ -2,7 +2,6 @@ package worker
 
 import (
 	"container/heap"
-	"hash/maphash"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -17,7 +16,7 @@ var patience = [...]int{0, 8, 16}
 // lock. What it holds is in exactly one place:
 //
 //	flow.line                 batches of one project and priority, in the order of their calls;
-//	                          those that jobs may still join are in open, too, by their key
+//	                          those that jobs may still join are in kinds, too, by their key
 //	finished, deferred, large tasks that need no call: to be settled, deferred or split
 //
 // A flow is in the ring of its priority when it may have a call now, in the heap when it must wait
@@ -25,7 +24,7 @@ var patience = [...]int{0, 8, 16}
 type schedule struct {
 	cfg      Config
 	projects map[string]*project
-	open     map[key]*batch
+	kinds    kinds
 	spares   spares
 	rings    [3][]*flow
 	passed   [3]int // how often the level was passed over
@@ -43,7 +42,7 @@ type schedule struct {
 }
 
 func newSchedule(cfg Config) *schedule {
-	return &schedule{cfg: cfg, gather: gathering{seed: maphash.MakeSeed()}, start: max(4, cfg.Concurrency/16), projects: map[string]*project{}, open: map[key]*batch{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
+	return &schedule{cfg: cfg, kinds: newKinds(), start: max(4, cfg.Concurrency/16), projects: map[string]*project{}, rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond)}
 }
 
 // project gives a project's state, made if need be.
@@ -114,7 +113,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 	l := t.lease
 	f := p.flow(level(l.Priority))
 	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
-	b := s.open[k]
+	hash, b := s.kinds.find(k)
 	if b == nil || !b.add(now, t, s.cfg.MaxRecipients, &s.spares) {
 		if b != nil {
 			s.seal(b)
@@ -122,9 +121,9 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 		}
 		b = newBatch(k, now)
 		b.add(now, t, s.cfg.MaxRecipients, &s.spares)
-		s.open[k] = b
+		s.kinds.put(b, hash)
 		f.line.begin(b)
-		s.gather.begin(f, b, len(s.open))
+		s.gather.begin(f, b, s.kinds.open)
 	}
 	if !b.pressed {
 		s.gather.jobs++
@@ -142,7 +141,7 @@ func (s *schedule) join(now time.Time, p *project, t *task) {
 // seal ends the time in which jobs may join.
 func (s *schedule) seal(b *batch) {
 	if !b.closed {
-		delete(s.open, b.key)
+		s.kinds.remove(b)
 		b.close(&s.spares)
 		if !b.pressed {
 			s.gather.jobs -= b.jobs
