@@ -20,27 +20,31 @@ const (
 type choreState struct {
 	busy  int       // under way
 	size  int       // how many tasks the next one takes on at most
-	again time.Time // when the next may begin, if not now: one failed, or tasks wait for company
+	again time.Time // when, after one that failed, the next may begin
 }
 
 // choresAtOnce bounds how many chores of each kind are under way. A flood is deferred by many.
 var choresAtOnce = [choreKinds]int{choreAck: 4, choreBury: 1, choreDefer: 4, choreSplit: 1}
 
-// choreSize bounds how many tasks a chore takes on. A chore that outlasts its time is repeated as a
-// whole, and what a deferral writes takes a busy server a hundred times as long as an ack.
-var choreSize = [choreKinds]int{choreAck: 2000, choreBury: 2000, choreDefer: 500, choreSplit: 2000}
+// choreSize bounds how many tasks a chore takes on. One that writes and outlasts its time is repeated as
+// a whole; acks share a confirmation, however many they are.
+var choreSize = [choreKinds]int{choreAck: 2000, choreBury: 500, choreDefer: 500, choreSplit: 500}
 
-// choreSlow is how long a chore that writes takes on a server that has too much to do: the next ones
-// are smaller, long before they outlast settleTimeout. Acks share a confirmation, however many.
-const choreSlow = settleTimeout / 5
+// choreSlow is how long a chore takes when the server has too much to do for one of that size: the next
+// ones are smaller, long before they outlast settleTimeout. Below this part of choreSize it is not the
+// size that makes them slow.
+const (
+	choreSlow = settleTimeout / 5
+	chorePart = 8
+)
 
 // ackMany is how many tasks a further chore of acks must have. With fewer it waits for the one under
 // way, so that whatever finishes meanwhile shares a confirmation; a busy server may take a tenth of
 // a second for one, in which the window would fill with what is done.
 const ackMany = 500
 
-// ackLinger is for how long an ack waits for others: at some thousand calls a second, confirmations of
-// one or two acks each kept the server, and this process's threads, busier than need be.
+// ackLinger is for how long fewer acks wait for others: at some thousand calls a second, confirmations
+// of one or two acks each kept the server, and this process's threads, busier than need be.
 const ackLinger = 2 * time.Millisecond
 
 func (w *Worker) chore(kind chore) *[]*task {
@@ -78,12 +82,12 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 	clear(w.schedule.finished) // they are not to be kept from here
 	w.schedule.finished = w.schedule.finished[:0]
 	if none && len(w.clean) > 0 {
-		w.chores[choreAck].again = later(w.chores[choreAck].again, now.Add(ackLinger))
+		w.ackAt = now.Add(ackLinger)
 	}
 	for kind := range choreKinds {
 		list, state := w.chore(kind), &w.chores[kind]
 		for len(*list) > 0 && state.busy < choresAtOnce[kind] && !now.Before(state.again) {
-			if kind == choreAck && state.busy > 0 && len(*list) < ackMany {
+			if kind == choreAck && len(*list) < ackMany && (state.busy > 0 || w.acksLinger(now)) {
 				break
 			}
 			n := min(len(*list), state.size)
@@ -96,11 +100,14 @@ func (w *Worker) doChores(ctx context.Context, now time.Time) {
 			}
 			go func() {
 				left := w.do(ctx, kind, tasks)
-				w.results <- outcome{chore: kind, began: now, left: left, acked: weight(tasks) - weight(left)}
+				w.results <- outcome{chore: kind, began: now, size: n, left: left, acked: weight(tasks) - weight(left)}
 			}()
 		}
 	}
 }
+
+// acksLinger tells whether acks wait for company: never while the worker stops, as it might leave.
+func (w *Worker) acksLinger(now time.Time) bool { return now.Before(w.ackAt) && !w.stopping }
 
 func weight(tasks []*task) (sum int) {
 	for _, t := range tasks {
@@ -141,11 +148,12 @@ func (w *Worker) choreDone(now time.Time, o outcome) {
 		}
 	}
 	if len(o.left) == 0 {
-		switch took := now.Sub(o.began); {
-		case o.chore == choreAck || took < choreSlow/4:
-			state.size = min(2*state.size, choreSize[o.chore])
-		case took > choreSlow:
-			state.size = max(1, state.size/2)
+		// Of those under way together each says the same, so together they change the size once.
+		switch most, took := choreSize[o.chore], now.Sub(o.began); {
+		case o.chore == choreAck || took < choreSlow/2:
+			state.size = max(state.size, min(2*o.size, most))
+		case took > choreSlow && o.size >= state.size:
+			state.size = min(state.size, max(o.size/2, most/chorePart))
 		}
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -130,7 +131,7 @@ func TestAcksWaitForCompany(t *testing.T) {
 		w.ackErr = func() error { goes++; return nil }
 		r := w.start(Config{Linger: -1})
 		for i := range jobs {
-			w.publish(text("p", fmt.Sprint("text", i), "a"))
+			w.publish(text(fmt.Sprint("p", i), "hello", "a"))
 			time.Sleep(apart)
 		}
 		w.finish(r, time.Minute)
@@ -139,45 +140,77 @@ func TestAcksWaitForCompany(t *testing.T) {
 		}
 		told := map[string]time.Time{}
 		for _, c := range w.calls {
-			told[c.message] = c.end
+			told[c.project] = c.end
 		}
 		for _, a := range w.acks {
-			if late := at(told[a.lease.Job.Message], a.at); late > ackLinger {
-				t.Errorf("%s was acked %v after its call, want %v at most", a.lease.Job.Message, late, ackLinger)
+			if late := at(told[a.lease.Job.ProjectID], a.at); late > ackLinger {
+				t.Errorf("%s was acked %v after its call, want %v at most", a.lease.Job.ProjectID, late, ackLinger)
 			}
 		}
 	})
 }
 
+// A worker that stops acks at once, even what comes when its time is over.
+func TestAcksDoNotWaitWhileStopping(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const grace = 5 * time.Second
+		w.answer = func(call) (chatapi.Report, error) { // whether it is cut off or not
+			time.Sleep(grace + time.Second)
+			return chatapi.Report{}, nil
+		}
+		r := w.start(Config{Grace: grace})
+		w.publish(text("p", "hello", "a"))
+		time.Sleep(time.Second)
+		r.stop()
+		<-r.ended
+		if r.err != nil || len(w.acks) != 1 {
+			t.Errorf("stopped with %v, and %d acks; want 1", r.err, len(w.acks))
+		}
+	})
+}
+
 // What a busy server takes long for is written in smaller goes, before it outlasts its time; then in
-// larger ones again.
+// larger ones again. Goes under way together count as one sign.
 func TestSlowDeferralsShrink(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		const jobs, each = 4000, 8 * time.Millisecond // a first go takes nearly as long as it may
+		const jobs, each = 12_000, 8 * time.Millisecond // a first go takes nearly as long as it may
 		var goes []int
+		written, busy := 0, true
 		w.writing = func(n int) time.Duration {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			goes = append(goes, n)
-			return time.Duration(n) * each
+			if written += n; written > jobs/2 {
+				busy = false
+			}
+			if busy {
+				return time.Duration(n) * each
+			}
+			return time.Millisecond
 		}
-		r := w.start(Config{})
 		for i := range jobs {
-			later := text("p", fmt.Sprint("text", i), "a")
-			later.DeliverAt = time.Now().Add(10 * time.Minute)
+			later := text("p", "hello", fmt.Sprint("a", i))
+			later.DeliverAt = time.Now().Add(time.Hour)
 			w.publish(later)
 		}
-		w.finish(r, time.Hour)
+		r := w.start(Config{})
+		w.finish(r, 3*time.Hour)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		sum := 0
+		sum, once := 0, 0
 		for i, n := range goes {
-			if sum += n; n > 500 || i > 8 && time.Duration(n)*each > 2*choreSlow {
-				t.Errorf("go %d wrote %d deferrals, which take %v", i, n, time.Duration(n)*each)
+			took := time.Duration(n) * each
+			switch sum += n; {
+			case n > choreSize[choreDefer]:
+				t.Errorf("go %d wrote %d deferrals", i, n)
+			case sum <= jobs/2 && i >= 16 && (took > 2*choreSlow || took < choreSlow/4):
+				t.Errorf("go %d wrote %d deferrals while they took %v", i, n, took)
+			case sum > jobs/2 && n == choreSize[choreDefer]:
+				once++
 			}
 		}
-		if sum != jobs {
-			t.Errorf("%d deferrals were written for %d jobs, in goes of %v", sum, jobs, goes)
+		if sum != jobs || once == 0 {
+			t.Errorf("%d deferrals were written for %d jobs, in goes of %v, want full ones at the end", sum, jobs, goes)
 		}
 	})
 }

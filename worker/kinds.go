@@ -23,10 +23,15 @@ func (k *kinds) bucket(hash uint64) *bucket { return &k.buckets[hash%uint64(len(
 // find gives the key's hash, and its batch that takes jobs, or nil.
 func (k *kinds) find(wanted key) (hash uint64, b *batch) {
 	hash = maphash.Comparable(k.seed, wanted)
-	for b = k.bucket(hash).open; b != nil && (b.hash != hash || b.key != wanted); {
+	return hash, k.lookUp(wanted, hash)
+}
+
+func (k *kinds) lookUp(wanted key, hash uint64) *batch {
+	b := k.bucket(hash).open
+	for b != nil && (b.hash != hash || b.key != wanted) {
 		b = b.beside
 	}
-	return hash, b
+	return b
 }
 
 // put adds a batch that begins to take jobs, and whose key has none.

@@ -26,6 +26,7 @@ type Worker struct {
 	clean    []*task // every recipient has an outcome, and none needs a letter
 	marked   []*task // the same, with letters
 	chores   [choreKinds]choreState
+	ackAt    time.Time // when few in clean need not wait for others any more
 	acking   time.Time // since when acks have been under way without one being confirmed; zero: they are not
 	unacked  int       // calls whose jobs are not acked yet, in parts of callWeight
 	cutOff   int       // jobs whose call was cut off, and may have been delivered
@@ -45,6 +46,7 @@ type outcome struct {
 	result result
 	// Of a chore: its kind, and what of it is still to be done.
 	chore chore
+	size  int // how many tasks it took on
 	acked int // of Worker.unacked
 	left  []*task
 }
@@ -279,6 +281,9 @@ func (w *Worker) untilNext(now time.Time) time.Duration {
 	}
 	if at := w.schedule.reliefAt(); !at.IsZero() && !w.stopping {
 		wait = min(wait, at.Sub(now))
+	}
+	if len(w.clean) > 0 && w.acksLinger(now) {
+		wait = min(wait, w.ackAt.Sub(now))
 	}
 	for _, c := range w.chores {
 		if c.again.After(now) {

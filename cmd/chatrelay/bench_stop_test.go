@@ -40,16 +40,16 @@ func TestBenchLeavesNothingBehind(t *testing.T) {
 		all    bool // get it, as from a terminal
 		code   int
 	}{
-		{"SIGTERM while it works", long, 4, syscall.SIGTERM, false, exitFailed},
-		{"SIGTERM while the bare loop works", bare, 4, syscall.SIGTERM, false, exitFailed},
-		{"SIGINT from a terminal while it works", long, 4, syscall.SIGINT, true, exitFailed},
+		{"SIGTERM when all have started", long, 4, syscall.SIGTERM, false, exitFailed},
+		{"SIGTERM while the bare loop works", bare, 0, syscall.SIGTERM, false, exitFailed},
+		{"SIGINT from a terminal when all have started", long, 4, syscall.SIGINT, true, exitFailed},
 		{"SIGTERM beside several workers", append(long[:len(long):len(long)], "--replicas", "3"), 6, syscall.SIGTERM, false, exitFailed},
 		{"SIGINT while it starts", long, 2, syscall.SIGINT, false, exitFailed},
 		{"SIGTERM while it starts", long, 3, syscall.SIGTERM, false, exitFailed},
 		{"SIGTERM while it publishes", append([]string{"L"}, long[3:]...), 0, syscall.SIGTERM, false, exitFailed},
 		{"SIGTERM with a NATS that was there", long, 0, syscall.SIGTERM, false, exitFailed},
 		// Then nobody is there to stop the others: they must notice. Files and jobs stay.
-		{"SIGKILL while it works", long, 4, syscall.SIGKILL, false, -1},
+		{"SIGKILL when all have started", long, 4, syscall.SIGKILL, false, -1},
 		{"SIGKILL with a NATS that was there", long, 0, syscall.SIGKILL, false, -1},
 		{"SIGKILL while the bare loop works", bare, 0, syscall.SIGKILL, false, -1},
 	} {

@@ -182,7 +182,11 @@ func (s *system) watchDeferrals() (perJob func() map[string]int) {
 			if err != nil {
 				s.t.Fatalf("read a schedule: %v", err)
 			}
-			if id := msg.Header.Get(nats.MsgIdHdr); !known[id] {
+			id := msg.Header.Get(nats.MsgIdHdr)
+			if id == "" {
+				s.t.Fatalf("the schedule of job %s has no id", job.ID)
+			}
+			if !known[id] {
 				known[id] = true
 				counts[job.ID]++
 			}
