@@ -33,12 +33,16 @@ type begun struct {
 }
 
 // expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
-// ones come soon, unless the window is full.
-func (g *gathering) expect(now time.Time, l *queue.Lease) {
-	g.more[level(l.Priority)] = time.Time{}
+// ones come soon, unless the window is full. It tells whether it is the last one of a backlog.
+func (g *gathering) expect(now time.Time, l *queue.Lease) (ended bool) {
+	more := &g.more[level(l.Priority)]
 	if l.Behind > 0 {
-		g.more[level(l.Priority)] = now.Add(gatherPause)
+		*more = now.Add(gatherPause)
+		return false
 	}
+	ended = more.After(now)
+	*more = time.Time{}
+	return ended
 }
 
 // resume expects the rest of a backlog still: jobs are being settled, which makes room for it.
@@ -79,6 +83,18 @@ func (g *gathering) until(now time.Time, linger time.Duration, lvl int, b *batch
 		until = later(until, earlier(now.Add(max(linger, time.Millisecond)), earlier(more, patience)))
 	}
 	return until
+}
+
+// gathered lets batches of a level go that waited for more than their linger, as no more is to come.
+func (s *schedule) gathered(now time.Time, lvl int) {
+	if b := s.gather.oldest(); b == nil || b.batch.begun.Add(s.cfg.Linger).After(now) {
+		return
+	}
+	for _, f := range slices.Clone(s.waiting) {
+		if f.level == lvl {
+			s.place(now, f)
+		}
+	}
 }
 
 // press lets the oldest batches go when those that take jobs fill three quarters of the window: if

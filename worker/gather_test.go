@@ -305,3 +305,29 @@ func runGathering(t *testing.T, seed uint64) {
 		t.Fatalf("seed %d: %d of %d jobs came out, %d gather, %d wait", seed, len(ended), added, b.gather.jobs, b.held)
 	}
 }
+
+// When the last job of a backlog has come, all that waited for company go at once, of other projects
+// as well; not those of another priority, nor what has not lingered.
+func TestEndOfBacklogLetsAllGo(t *testing.T) {
+	b := newBacklog(Config{})
+	b.arrive(queue.Bulk, "p", "other backlog", 2)
+	for i := range 3 {
+		b.arrive(queue.Normal, fmt.Sprint("p", i), fmt.Sprint("text ", i), 2)
+	}
+	for range 30 { // looked at every millisecond, so that they sleep
+		b.pass(1)
+		b.arrive(queue.Normal, "p", "streams in", 1)
+		if got := b.granted(); len(got) > 0 {
+			t.Fatalf("%q went while jobs stream in", got)
+		}
+	}
+	b.arrive(queue.Normal, "p", "young", 2)
+	b.lease(queue.Normal, text("p", "streams in", "the last"), 0)
+	if got, want := b.granted(), []string{"streams in", "text 0", "text 1", "text 2"}; !slices.Equal(got, want) {
+		t.Errorf("%q went, want %q", got, want)
+	}
+	b.pass(20)
+	if got, want := b.granted(), []string{"young"}; !slices.Equal(got, want) {
+		t.Errorf("then %q went, want %q", got, want)
+	}
+}

@@ -71,7 +71,9 @@ const skew = time.Minute
 
 // add takes in a leased job.
 func (s *schedule) add(now time.Time, l *queue.Lease) {
-	s.gather.expect(now, l)
+	if s.gather.expect(now, l) {
+		s.gathered(now, level(l.Priority))
+	}
 	t := newTask(l)
 	p := s.projects[l.Job.ProjectID]
 	switch {
