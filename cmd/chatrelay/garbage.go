@@ -10,8 +10,9 @@ import (
 
 // spareHeap is how much garbage, in bytes, a worker may always let pile up before it is collected.
 // A worker keeps little and makes much: with Go's default, to collect whenever there is as much
-// garbage as there is in use, a fifth of its time went into collecting.
-const spareHeap = 56 << 20
+// garbage as there is in use, a fifth of its time went into collecting. While much is in use, as when
+// the window fills up, there may be less garbage than that, so that the peak stays low.
+const spareHeap = 48 << 20
 
 // tuneGarbage keeps the collector from running too often while the heap is small, until ctx ends.
 // Where the environment says how, nothing is changed.
@@ -25,14 +26,14 @@ func tuneGarbage(ctx context.Context) {
 		runtimemetrics.Read(live)
 		inUse := max(1, live[0].Value.Uint64())
 		// To set it stops the program for a moment, so small changes are let pass.
-		if percent := min(400, max(100, int(spareHeap*100/inUse))); percent < set*9/10 || percent > set*11/10 {
+		if percent := min(400, max(60, int(spareHeap*100/inUse))); percent < set*9/10 || percent > set*11/10 {
 			set = percent
 			debug.SetGCPercent(percent)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
