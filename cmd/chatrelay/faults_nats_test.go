@@ -154,10 +154,14 @@ func killedLeader(t *testing.T, f *figures) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A leader alone does not say that it knows all others, which three replicas need.
 	s.eventually(60*time.Second, "the cluster to come together", func() bool {
-		_, err := js.AccountInfo(t.Context())
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "READY", Replicas: 3})
 		return err == nil
 	})
+	if err := js.DeleteStream(t.Context(), "READY"); err != nil {
+		t.Fatal(err)
+	}
 	s.init(3)
 	// The servers take four to nine seconds to choose another leader, whoever returns meanwhile.
 	var killed []string
