@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"testing"
-
-	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
 // BenchmarkTakeAndAck is the way of jobs from a real nats-server and back: decoded, leased, and acked
@@ -13,20 +11,8 @@ import (
 func BenchmarkTakeAndAck(b *testing.B) {
 	for _, together := range []int{1, 50, 2000} {
 		b.Run(fmt.Sprint("together=", together), func(b *testing.B) {
-			s, err := broker.Start(broker.Config{Dir: b.TempDir()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Stop()
-			q, err := Connect(b.Context(), Config{URL: s.URL()})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer q.Close()
-			if _, err := q.Init(b.Context(), InitConfig{MaxBytes: -1}); err != nil {
-				b.Fatal(err)
-			}
-			err = q.Publisher(PublisherConfig{}).PublishAll(b.Context(), repeated(b.N), func(_ Receipt, err error) {
+			q := newUnboundedQueue(b)
+			err := q.Publisher(PublisherConfig{}).PublishAll(b.Context(), repeated(b.N), func(_ Receipt, err error) {
 				if err != nil {
 					b.Error(err)
 				}

@@ -177,19 +177,7 @@ func TestPublishAllRidesOutARestartOfTheServer(t *testing.T) {
 }
 
 func BenchmarkPublishAll(b *testing.B) {
-	s, err := broker.Start(broker.Config{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Stop()
-	q, err := Connect(b.Context(), Config{URL: s.URL()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer q.Close()
-	if _, err := q.Init(b.Context(), InitConfig{MaxBytes: -1}); err != nil {
-		b.Fatal(err)
-	}
+	q := newUnboundedQueue(b)
 	b.ReportAllocs()
 	b.ResetTimer()
 	jobs := func(yield func(Priority, Job) bool) {

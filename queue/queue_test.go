@@ -29,7 +29,17 @@ func newQueue(t *testing.T) *Queue {
 	return q
 }
 
-func newQueueAt(t *testing.T) (*Queue, *broker.Server) {
+// newUnboundedQueue is one for a benchmark, whose jobs would fill a stream of the usual size.
+func newUnboundedQueue(b *testing.B) *Queue {
+	b.Helper()
+	q, _ := newQueueAt(b)
+	if _, err := q.Init(b.Context(), InitConfig{MaxBytes: -1}); err != nil {
+		b.Fatal(err)
+	}
+	return q
+}
+
+func newQueueAt(t testing.TB) (*Queue, *broker.Server) {
 	t.Helper()
 	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
 	if err != nil {
@@ -39,7 +49,7 @@ func newQueueAt(t *testing.T) (*Queue, *broker.Server) {
 	return connect(t, b), b
 }
 
-func connect(t *testing.T, b *broker.Server) *Queue {
+func connect(t testing.TB, b *broker.Server) *Queue {
 	t.Helper()
 	q, err := Connect(t.Context(), Config{URL: b.URL()})
 	if err != nil {
@@ -151,20 +161,7 @@ func TestPublishLeaseAck(t *testing.T) {
 func TestAckOfManyIsConfirmedByTheLast(t *testing.T) {
 	q := newQueue(t)
 	const n = 3000
-	err := q.Publisher(PublisherConfig{}).PublishAll(t.Context(), func(yield func(Priority, Job) bool) {
-		for i := range n {
-			if !yield(Normal, job(fmt.Sprint("j", i), "m", "w")) {
-				return
-			}
-		}
-	}, func(_ Receipt, err error) {
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	publishMany(t, q, 0, n)
 	leases := take(t, openJobs(t, q, JobsConfig{}), n)
 	if err := Ack(t.Context(), leases); err != nil {
 		t.Fatal(err)

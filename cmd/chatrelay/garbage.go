@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// spareHeap is how much garbage, in bytes, a worker may always let pile up before it is collected.
-// A worker keeps little and makes much: with Go's default, to collect whenever there is as much
-// garbage as there is in use, a fifth of its time went into collecting. While much is in use, as when
-// the window fills up, there may be less garbage than that, so that the peak stays low.
+// spareHeap is how much garbage, in bytes, a worker lets pile up before it is collected, but not more
+// than four times of what is in use, nor less than three fifths. A worker keeps little and makes much: with
+// Go's default, to collect whenever there is as much garbage as there is in use, a fifth of its time went
+// into collecting.
 const spareHeap = 48 << 20
 
 // tuneGarbage keeps the collector from running too often while the heap is small, until ctx ends.
