@@ -2,22 +2,9 @@ package queue
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-)
-
-// Headers that a job carries when it comes back.
-const (
-	headerPublished  = "Chatrelay-Published" // first publication, RFC 3339
-	headerAttempts   = "Chatrelay-Attempts"
-	headerError      = "Chatrelay-Error"
-	headerReplays    = "Chatrelay-Replays"
-	headerUnreadable = "Chatrelay-Unreadable"
-	headerDeferrals  = "Chatrelay-Deferrals"
 )
 
 // newLease reads a delivered message. What cannot be read as a job is a lease too, an invalid one.
@@ -26,7 +13,7 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, PublishedAt: meta.Timestamp, Behind: meta.NumPending, Redelivered: meta.NumDelivered > 1, reply: msg.Reply()}
+	l := &Lease{Stream: stream, Seq: meta.Sequence.Stream, Behind: meta.NumPending, Redelivered: meta.NumDelivered > 1, reply: msg.Reply()}
 	subject := msg.Subject()
 	rest, due := strings.CutPrefix(subject, duePrefix)
 	if !due {
@@ -34,8 +21,9 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	}
 	priority, project, _ := strings.Cut(rest, ".")
 	l.Priority = Priority(priority)
-	if header := msg.Headers(); len(header) > 0 {
-		l.readHeaders(header)
+	l.History = decodeHistory(msg.Headers())
+	if l.PublishedAt.IsZero() { // it comes for the first time
+		l.PublishedAt = meta.Timestamp
 	}
 	l.Job, l.Invalid = decodeSafely(msg.Data())
 	if _, err := ParsePriority(priority); err != nil {
@@ -62,23 +50,4 @@ func decodeSafely(data []byte) (job Job, err error) {
 		}
 	}()
 	return DecodeJob(data)
-}
-
-// readHeaders reads what was remembered of a job that came back. Most come for the first time, and
-// to parse what is absent would make an error of each.
-func (l *Lease) readHeaders(h nats.Header) {
-	if published := h.Get(headerPublished); published != "" {
-		if t, err := time.Parse(time.RFC3339Nano, published); err == nil {
-			l.PublishedAt = t
-		}
-	}
-	number := func(name string) (n int) {
-		if value := h.Get(name); value != "" {
-			n, _ = strconv.Atoi(value)
-		}
-		return n
-	}
-	l.Attempts, l.Unreadable = number(headerAttempts), number(headerUnreadable)
-	l.Deferrals, l.Replays = number(headerDeferrals), number(headerReplays)
-	l.LastError = h.Get(headerError)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,9 +42,9 @@ func (f Filter) subject() string {
 	return deadPrefix + project + "." + reason + ".*"
 }
 
-// quiet is how long no letter may come before the server is asked whether any are left: letters
+// idleTimeout is how long no letter may come before the server is asked whether any are left: letters
 // that somebody else drops do not come, and nobody tells.
-const quiet = time.Second
+const idleTimeout = time.Second
 
 // DeadLetters calls yield for the letters that match, oldest first, until it returns false. It
 // ends with the last letter that was there when it began.
@@ -88,7 +87,7 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 		if meta.Sequence.Stream > last {
 			return nil
 		}
-		letter := readLetter(msg.Data(), msg.Subject(), meta.Sequence.Stream)
+		letter := readLetter(msg.Data(), msg.Headers(), msg.Subject(), meta.Sequence.Stream)
 		if f.matches(&letter) && !yield(letter) {
 			return nil
 		}
@@ -101,7 +100,7 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 // nextLetter waits for a letter; nil means that none are left.
 func nextLetter(ctx context.Context, consumer jetstream.Consumer, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	for none := false; ; {
-		wait, cancel := context.WithTimeout(ctx, quiet)
+		wait, cancel := context.WithTimeout(ctx, idleTimeout)
 		msg, err := messages.Next(jetstream.NextContext(wait))
 		silent := wait.Err() != nil && ctx.Err() == nil
 		cancel()
@@ -140,17 +139,17 @@ func getLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLe
 	if err != nil {
 		return DeadLetter{}, fmt.Errorf("read letter %d: %w", seq, err)
 	}
-	return readLetter(msg.Data, msg.Subject, msg.Sequence), nil
+	return readLetter(msg.Data, msg.Header, msg.Subject, msg.Sequence), nil
 }
 
-func readLetter(data []byte, subject string, seq uint64) DeadLetter {
-	l, err := decodeLetter(data)
+func readLetter(data []byte, header nats.Header, subject string, seq uint64) DeadLetter {
+	l, err := decodeLetter(data, header)
 	if err != nil {
 		// Somebody else's doing. It is shown, so that it can be dropped, and bars nobody's way.
 		l = DeadLetter{ProjectID: UnknownProject, Reason: Invalid, Raw: data, Failures: []Failure{{Detail: oneLine("not a dead letter of Chatrelay: "+err.Error(), 200)}}}
 	}
 	l.Seq = seq
-	l.Where = subject[lastDot(subject)+1:]
+	l.Origin = subject[lastDot(subject)+1:]
 	return l
 }
 
@@ -229,10 +228,11 @@ func replayMessage(l *DeadLetter) (*nats.Msg, error) {
 		return nil, err
 	}
 	msg := &nats.Msg{Subject: JobSubject(l.Priority, l.ProjectID), Data: data, Header: nats.Header{}}
+	again := History{Replays: l.Replays + 1, Headers: l.Headers} // all else begins anew
+	again.encode(msg.Header)
 	// Not the job's own id: inside the duplicate window the server would drop the replay as
 	// published already, and the deletion would lose it. This one names exactly this letter.
-	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("replay.%s.%s.%d.%d", l.Where, l.Reason, l.Seq, l.FailedAt.UnixNano()))
-	msg.Header.Set(headerReplays, strconv.Itoa(l.Replays+1))
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("replay.%s.%s.%d.%d", l.Origin, l.Reason, l.Seq, l.FailedAt.UnixNano()))
 	return msg, nil
 }
 

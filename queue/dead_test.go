@@ -15,8 +15,8 @@ import (
 func letter(id string, n int, ids ...string) DeadLetter {
 	return DeadLetter{
 		JobID: id, ProjectID: projectA, Priority: Normal, Message: "m ☕", WovenIDs: ids, Reason: Rejected,
-		Failures: []Failure{{ids, "user not found", 200}}, Attempts: 1,
-		PublishedAt: time.Now().UTC(), FailedAt: time.Now().UTC(), Where: fmt.Sprint("normal-", n),
+		Failures: []Failure{{ids, "user not found", 200}}, History: History{Attempts: 1, PublishedAt: time.Now().UTC()},
+		FailedAt: time.Now().UTC(), Origin: fmt.Sprint("normal-", n),
 	}
 }
 
@@ -47,7 +47,7 @@ func TestBuryAgainReplacesTheLetter(t *testing.T) {
 	publish(t, q, Normal, job("one", "m", "a", "b"))
 	l := take(t, openJobs(t, q, JobsConfig{}), 1)[0]
 	first := letter("one", 0, "a", "b")
-	first.Where = l.Where()
+	first.Origin = l.Origin()
 	second := first
 	second.Attempts = 2
 	other := first
@@ -59,7 +59,7 @@ func TestBuryAgainReplacesTheLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := letters(t, q, Filter{})
-	if len(found) != 2 || found[0].Attempts != 2 || found[0].Reason != Rejected || found[1].Reason != Exhausted || found[0].Where != l.Where() {
+	if len(found) != 2 || found[0].Attempts != 2 || found[0].Reason != Rejected || found[1].Reason != Exhausted || found[0].Origin != l.Origin() {
 		t.Errorf("letters %+v", found)
 	}
 }
@@ -125,11 +125,11 @@ func TestFilters(t *testing.T) {
 			var want, got []string
 			for i, l := range all {
 				if c.want(i) {
-					want = append(want, l.Where)
+					want = append(want, l.Origin)
 				}
 			}
 			for _, l := range letters(t, q, c.f) {
-				got = append(got, l.Where)
+				got = append(got, l.Origin)
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("found %v\nwant %v", got, want)
@@ -229,7 +229,7 @@ func TestDeadLetterAndDrop(t *testing.T) {
 	want := letter("one", 7, "a")
 	bury(t, q, want, letter("two", 8, "a"))
 	got, err := q.DeadLetter(t.Context(), 1)
-	if err != nil || got.JobID != "one" || got.Where != "normal-7" || got.Seq != 1 || !got.FailedAt.Equal(want.FailedAt) {
+	if err != nil || got.JobID != "one" || got.Origin != "normal-7" || got.Seq != 1 || !got.FailedAt.Equal(want.FailedAt) {
 		t.Errorf("letter 1 is %+v, %v", got, err)
 	}
 	if err := q.Drop(t.Context(), 1); err != nil {

@@ -15,14 +15,14 @@ func TestCrashWhileDeferringRepeatsNothing(t *testing.T) {
 	jobs := openJobs(t, q, JobsConfig{})
 	first := take(t, jobs, 1)[0]
 	// What Defer does up to the crash.
-	msg, err := comeback(first, first.Job, 0, "")
+	msg, err := requeueMessage(first, first.Job, first.History)
 	if err != nil {
 		t.Fatal(err)
 	}
 	msg.Header.Set("Nats-Schedule", "@at "+time.Now().UTC().Format(time.RFC3339Nano))
 	msg.Header.Set("Nats-Schedule-Target", msg.Subject)
-	msg.Header.Set("Nats-Msg-Id", "later."+first.Where())
-	msg.Subject = laterPrefix + first.Where()
+	msg.Header.Set("Nats-Msg-Id", "later."+first.Origin())
+	msg.Subject = laterPrefix + first.Origin()
 	if err := q.publishAll(t.Context(), []*nats.Msg{msg}); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestCrashWhileDeferringRepeatsNothing(t *testing.T) {
 	}
 	first.Release() // and the job itself comes again
 	again := take(t, jobs, 1)[0]
-	if !again.Redelivered || again.Where() != first.Where() {
+	if !again.Redelivered || again.Origin() != first.Origin() {
 		t.Fatalf("lease %+v", again)
 	}
 	if err := Defer(deadline(t), []Deferral{{Lease: again, At: time.Now()}}); err != nil {

@@ -78,7 +78,7 @@ func ExampleJobs_Next() {
 		log.Fatal(err)
 	}
 	for _, l := range leases {
-		fmt.Println(l.Where(), l.Priority, l.Job.ID, l.Job.WovenIDs)
+		fmt.Println(l.Origin(), l.Priority, l.Job.ID, l.Job.WovenIDs)
 	}
 	if err := queue.Ack(ctx, leases); err != nil { // confirmed: they will not come again
 		log.Fatal(err)

@@ -32,8 +32,8 @@ func newQueueWithPayload(t *testing.T, maxPayload int32) *Queue {
 // invalidLetter is how a worker buries what is not a job.
 func invalidLetter(l *Lease) DeadLetter {
 	return DeadLetter{
-		ProjectID: UnknownProject, Priority: l.Priority, Reason: Invalid, Raw: l.Raw, Where: l.Where(),
-		Failures: []Failure{{Detail: l.Invalid.Error()}}, PublishedAt: l.PublishedAt, FailedAt: time.Now().UTC(),
+		ProjectID: UnknownProject, Priority: l.Priority, Reason: Invalid, Raw: l.Raw, Origin: l.Origin(),
+		Failures: []Failure{{Detail: l.Invalid.Error()}}, History: l.History, FailedAt: time.Now().UTC(),
 	}
 }
 
@@ -79,7 +79,7 @@ func TestInvalidPayloadsAreKeptByteForByte(t *testing.T) {
 		t.Fatalf("%d letters, want %d", len(found), len(payloads))
 	}
 	for i, l := range found {
-		if !bytes.Equal(l.Raw, []byte(payloads[i])) || l.Where != leases[i].Where() || l.Failures[0].Detail == "" {
+		if !bytes.Equal(l.Raw, []byte(payloads[i])) || l.Origin != leases[i].Origin() || l.Failures[0].Detail == "" {
 			t.Errorf("letter %d holds %d bytes, want %d: %.60q", i, len(l.Raw), len(payloads[i]), l.Raw)
 		}
 	}
@@ -134,7 +134,7 @@ func TestLargestJobFitsInItsLetter(t *testing.T) {
 			l := leases[1]
 			failed := DeadLetter{
 				ProjectID: projectA, Priority: Normal, Message: l.Job.Message, WovenIDs: l.Job.WovenIDs, Reason: Rejected,
-				Attempts: 1, PublishedAt: l.PublishedAt, FailedAt: time.Now().UTC(), Where: l.Where(),
+				History: History{Attempts: 1, PublishedAt: l.PublishedAt}, FailedAt: time.Now().UTC(), Origin: l.Origin(),
 			}
 			for i, id := range l.Job.WovenIDs {
 				failed.Failures = append(failed.Failures, Failure{[]string{id}, fmt.Sprintf("%0500d", i), 200})
@@ -180,7 +180,7 @@ func TestLargestJobComesBack(t *testing.T) {
 	}
 	jobs := openJobs(t, q, JobsConfig{WindowBytes: 1}) // one at a time
 	l := take(t, jobs, 1)[0]
-	if err := Defer(t.Context(), []Deferral{{Lease: l, At: time.Now(), Attempts: 1, LastError: strings.Repeat("e", 1000)}}); err != nil {
+	if err := Defer(t.Context(), []Deferral{{Lease: l, At: time.Now(), History: History{Attempts: 1, LastError: strings.Repeat("e", 1000), PublishedAt: l.PublishedAt}}}); err != nil {
 		t.Fatal(err)
 	}
 	back := take(t, jobs, 1)[0]

@@ -27,19 +27,8 @@ type Lease struct {
 	// Redelivered says that the job was leased before, and may have been deferred although the
 	// earlier lease did not end: deferring it again finds that out, and repeats nothing.
 	Redelivered bool
-	// PublishedAt is when the job was first published, whatever way it came since.
-	PublishedAt time.Time
-	// Attempts counts the calls made for this job before this lease, and LastError is what the
-	// last one said.
-	Attempts  int
-	LastError string
-	// Unreadable counts those of the calls whose answer may have meant delivery and could not be
-	// read.
-	Unreadable int
-	// Deferrals counts how often the job was deferred.
-	Deferrals int
-	// Replays counts how often the job came back from the dead letters.
-	Replays int
+	// History is what was remembered of the job when it came.
+	History
 
 	holder Holder
 	// reply is where the server waits for the lease's end, and renewed, if not nil, where it has
@@ -56,18 +45,16 @@ type Lease struct {
 	from  *source
 }
 
-// Deferral asks that a leased job come back at a time, a year from now at the latest, and says
-// what is to be remembered of it.
+// Deferral asks that a leased job come back at a time, a year from now at the latest.
 type Deferral struct {
 	Lease *Lease
 	// At is when the job comes back.
 	At time.Time
 	// WovenIDs are the recipients for whom it comes back. Nil: all.
 	WovenIDs []string
-	// Attempts, Unreadable and LastError are remembered, see [Lease].
-	Attempts   int
-	Unreadable int
-	LastError  string
+	// History is what the job comes back with, usually that of the lease and what was learned
+	// since. Its Deferrals do not matter: the job comes back with one more than the lease has.
+	History History
 }
 
 // Holder is where leases come from and what can end them. The queue's own is behind every lease
@@ -124,11 +111,11 @@ func (l *Lease) claim(how int32) error {
 	if l.state.CompareAndSwap(held, how) || l.state.Load() == how {
 		return nil
 	}
-	return fmt.Errorf("end lease on %s: %w", l.Where(), ErrEnded)
+	return fmt.Errorf("end lease on %s: %w", l.Origin(), ErrEnded)
 }
 
-// Where names the place of the job, such as normal-4711: its stream and its sequence there.
-func (l *Lease) Where() string {
+// Origin names the place of the job, such as normal-4711: its stream and its sequence there.
+func (l *Lease) Origin() string {
 	return streamLabel(l.Stream) + "-" + strconv.FormatUint(l.Seq, 10)
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
 )
 
 // Reason says why recipients were given up.
@@ -42,22 +43,20 @@ const UnknownProject = "_"
 // DeadLetter holds the failed recipients of one job for one reason, with all that is needed to
 // replay it. Its JSON form is a contract with whoever reads the stream NOTIFY_DEAD.
 type DeadLetter struct {
-	JobID       string    `json:"job_id"`
-	ProjectID   string    `json:"project_id"`
-	Priority    Priority  `json:"priority"`
-	Message     string    `json:"message,omitzero"`
-	WovenIDs    []string  `json:"woven_ids,omitzero"`
-	Reason      Reason    `json:"reason"`
-	Failures    []Failure `json:"failures"`
-	Attempts    int       `json:"attempts"`
-	PublishedAt time.Time `json:"published_at"`
-	FailedAt    time.Time `json:"failed_at"`
-	Replays     int       `json:"replays"`
+	JobID     string    `json:"job_id"`
+	ProjectID string    `json:"project_id"`
+	Priority  Priority  `json:"priority"`
+	Message   string    `json:"message,omitzero"`
+	WovenIDs  []string  `json:"woven_ids,omitzero"`
+	Reason    Reason    `json:"reason"`
+	Failures  []Failure `json:"failures"`
+	History
+	FailedAt time.Time `json:"failed_at"`
 	// Raw is the payload as it came, in a letter with reason Invalid.
 	Raw []byte `json:"raw,omitzero"`
-	// Where is where the job stood, such as normal-4711: stream and sequence. It is the last
+	// Origin is where the job stood, such as normal-4711: stream and sequence. It is the last
 	// token of the letter's subject, not part of the JSON.
-	Where string `json:"-"`
+	Origin string `json:"-"`
 	// Seq is the letter's own sequence in NOTIFY_DEAD, set when it is read.
 	Seq uint64 `json:"-"`
 }
@@ -71,11 +70,13 @@ type Failure struct {
 }
 
 func (l *DeadLetter) subject() string {
-	return deadPrefix + l.ProjectID + "." + string(l.Reason) + "." + l.Where
+	return deadPrefix + l.ProjectID + "." + string(l.Reason) + "." + l.Origin
 }
 
-func decodeLetter(data []byte) (DeadLetter, error) {
-	var l DeadLetter
+// decodeLetter reads a letter: what its JSON does not hold of the history is in the headers, and
+// absent from letters of older versions.
+func decodeLetter(data []byte, header nats.Header) (DeadLetter, error) {
+	l := DeadLetter{History: decodeHistory(header)}
 	if err := json.Unmarshal(data, &l); err != nil {
 		return DeadLetter{}, fmt.Errorf("decode dead letter: %w", err)
 	}

@@ -31,7 +31,7 @@ type GateStatus struct {
 	Kind      string    `json:"kind"`            // of failure, such as credential
 	Status    int       `json:"status,omitzero"` // of HTTP
 	Until     time.Time `json:"until"`           // when it will be probed
-	// From is the worker that tells, in what workers tell each other.
+	// From is the worker that published it.
 	From string `json:"from,omitzero"`
 }
 
@@ -77,20 +77,20 @@ func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerSt
 	}
 }
 
-// TellGate tells all workers that a project's gate closed for a cause that concerns them as well.
+// PublishGate tells all workers that a project's gate closed for a cause that concerns them as well.
 // A worker that does not hear it finds out by a call of its own.
-func (q *Queue) TellGate(g GateStatus) error {
+func (q *Queue) PublishGate(g GateStatus) error {
 	g.From = q.id
 	data, err := json.Marshal(g)
 	if err != nil {
-		return fmt.Errorf("tell of a gate: %w", err)
+		return fmt.Errorf("publish a closed gate: %w", err)
 	}
 	return q.nc.Publish(gatesSubject, data)
 }
 
-// OnGate calls heard with what other workers tell by TellGate, one at a time, until the returned
-// function is called.
-func (q *Queue) OnGate(heard func(GateStatus)) (stop func(), err error) {
+// SubscribeGates calls heard with what other workers publish by PublishGate, one at a time, until
+// unsubscribe is called.
+func (q *Queue) SubscribeGates(heard func(GateStatus)) (unsubscribe func(), err error) {
 	sub, err := q.nc.Subscribe(gatesSubject, func(msg *nats.Msg) {
 		var g GateStatus
 		if json.Unmarshal(msg.Data, &g) == nil && g.From != q.id && validProject(g.ProjectID) {

@@ -72,8 +72,8 @@ func (p *Publisher) Publish(ctx context.Context, priority Priority, job Job) (Re
 	return p.collect(ctx, p.send(priority, job), p.cfg.RetryFor > 0)
 }
 
-// parcel is a job on its way: its messages, and the answers that are still to come.
-type parcel struct {
+// pendingPublish is a job on its way: its messages, and the answers that are still to come.
+type pendingPublish struct {
 	receipt Receipt
 	err     error // why it was not sent at all
 	msgs    []*nats.Msg
@@ -85,7 +85,7 @@ type parcel struct {
 // from being published, but after one that could not be published within RetryFor those behind it
 // get one attempt only. It returns when all are done, or ctx.Err() when ctx ended before.
 func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job], done func(Receipt, error)) error {
-	way := make(chan parcel, asyncPending)
+	way := make(chan pendingPublish, asyncPending)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
@@ -103,11 +103,11 @@ func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case parcel, more := <-way:
+		case pending, more := <-way:
 			if !more {
 				return nil
 			}
-			receipt, err := p.collect(ctx, parcel, patient)
+			receipt, err := p.collect(ctx, pending, patient)
 			if err != nil && retryable(err) {
 				patient = false
 			}
@@ -117,16 +117,16 @@ func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job
 }
 
 // send puts a job on its way without waiting for answers.
-func (p *Publisher) send(priority Priority, job Job) parcel {
-	out := p.parcel(priority, job)
+func (p *Publisher) send(priority Priority, job Job) pendingPublish {
+	out := p.prepare(priority, job)
 	for _, msg := range out.msgs {
 		out.futures = append(out.futures, p.publish(msg))
 	}
 	return out
 }
 
-// parcel makes the messages of a job; err tells why it cannot be sent.
-func (p *Publisher) parcel(priority Priority, job Job) (out parcel) {
+// prepare makes the messages of a job; err tells why it cannot be sent.
+func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
 	if job.ID == "" {
 		job.ID = nuid.Next()
 	}
@@ -138,22 +138,22 @@ func (p *Publisher) parcel(priority Priority, job Job) (out parcel) {
 		return out
 	}
 	job.WovenIDs = unique(append([]string(nil), job.WovenIDs...)) // the caller's slice stays as it was
-	pieces, err := job.pieces(p.cfg.MaxRecipients, int(jobSizeLimit(p.q.nc.MaxPayload()))-headerRoom)
+	chunks, err := job.chunks(p.cfg.MaxRecipients, int(jobSizeLimit(p.q.nc.MaxPayload()))-headerRoom)
 	if err != nil {
 		out.err = fmt.Errorf("encode job %s: %w", job.ID, err)
 		return out
 	}
-	out.receipt.Parts = len(pieces)
-	for _, piece := range pieces {
+	out.receipt.Parts = len(chunks)
+	for _, chunk := range chunks {
 		// All projects share a stream and its duplicate window, so ids are told apart by project.
 		id := job.ProjectID + "." + job.ID
-		if len(pieces) > 1 {
+		if len(chunks) > 1 {
 			// Which recipients a part has depends on limits that may differ when it is published
 			// again, so the id names them; an id that named its number would let one part pass
 			// for another, and lose recipients. A dot cannot stand in a job id.
-			id = fmt.Sprintf("%s.%d.%d", id, piece.first, piece.count)
+			id = fmt.Sprintf("%s.%d.%d", id, chunk.first, chunk.count)
 		}
-		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: piece.data, Header: nats.Header{}}
+		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: chunk.data, Header: nats.Header{}}
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 		msg.Header.Set(jetstream.ExpectedStreamHeader, JobStream(priority))
 		out.msgs = append(out.msgs, msg)
@@ -185,7 +185,7 @@ func (f failedFuture) Err() <-chan error {
 }
 
 // collect waits for the answers to a job, and publishes again what failed for a passing reason.
-func (p *Publisher) collect(ctx context.Context, out parcel, patient bool) (Receipt, error) {
+func (p *Publisher) collect(ctx context.Context, out pendingPublish, patient bool) (Receipt, error) {
 	if out.err != nil {
 		return out.receipt, out.err
 	}

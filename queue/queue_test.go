@@ -285,7 +285,7 @@ func TestKeptLeaseIsNotLeasedAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	if again, err := jobs.Next(ctx); err == nil {
-		t.Errorf("%s was leased again to its holder", again[0].Where())
+		t.Errorf("%s was leased again to its holder", again[0].Origin())
 	}
 	if leases[0].Lapsed(time.Now()) {
 		t.Error("the kept lease lapsed")
@@ -344,10 +344,10 @@ func TestDeferComesBackInTimeWithItsMemory(t *testing.T) {
 	jobs := openJobs(t, q, JobsConfig{})
 	l := take(t, jobs, 1)[0]
 	at := time.Now().Add(1200 * time.Millisecond)
-	if err := Defer(t.Context(), []Deferral{{Lease: l, At: at, Attempts: 3, LastError: "503 for\nnow"}}); err != nil {
+	if err := Defer(t.Context(), []Deferral{{Lease: l, At: at, History: History{Attempts: 3, LastError: "503 for\nnow", PublishedAt: l.PublishedAt}}}); err != nil {
 		t.Fatal(err)
 	}
-	if st, err := q.Status(t.Context(), time.Millisecond); err != nil || st.Waiting != 1 || st.Queued != 0 || st.Held != 0 {
+	if st, err := q.Status(t.Context(), time.Millisecond); err != nil || st.Scheduled != 1 || st.Queued != 0 || st.Held != 0 {
 		t.Errorf("status while waiting %+v, %v", st, err)
 	}
 	back := take(t, jobs, 1)[0]
@@ -362,7 +362,7 @@ func TestDeferComesBackInTimeWithItsMemory(t *testing.T) {
 		t.Errorf("came back as %+v", back)
 	}
 	// Again: what came due can be deferred too.
-	if err := Defer(t.Context(), []Deferral{{Lease: back, At: time.Now(), Attempts: 4}}); err != nil {
+	if err := Defer(t.Context(), []Deferral{{Lease: back, At: time.Now(), History: History{Attempts: 4, PublishedAt: l.PublishedAt}}}); err != nil {
 		t.Fatal(err)
 	}
 	if again := take(t, jobs, 1)[0]; again.Attempts != 4 || !again.PublishedAt.Equal(l.PublishedAt) {
@@ -381,11 +381,11 @@ func TestSplitTwiceRepeatsNothing(t *testing.T) {
 	l := take(t, jobs, 1)[0]
 	// As after a crash between publishing the parts and the ack: they are published already.
 	for i, part := range l.Job.parts(10) {
-		msg, err := comeback(l, part, 0, "")
+		msg, err := requeueMessage(l, part, l.History)
 		if err != nil {
 			t.Fatal(err)
 		}
-		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.10.%d", l.Where(), i))
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.10.%d", l.Origin(), i))
 		if err := q.publishAll(t.Context(), []*nats.Msg{msg}); err != nil {
 			t.Fatal(err)
 		}

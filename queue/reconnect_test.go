@@ -129,7 +129,7 @@ func TestDeferForCenturies(t *testing.T) {
 		t.Errorf("%s came back at once", l.Job.ID)
 	}
 	st, err := q.Status(deadline(t), time.Millisecond)
-	if err != nil || st.Waiting != 2 || st.Due != 0 || st.Held != 1 {
+	if err != nil || st.Scheduled != 2 || st.Due != 0 || st.Held != 1 {
 		t.Errorf("status %+v, %v", st, err)
 	}
 }

@@ -13,7 +13,7 @@ func settleDead(t *testing.T, q *Queue, jobs *Jobs) DeadLetter {
 	t.Helper()
 	l := take(t, jobs, 1)[0]
 	dead := letter(l.Job.ID, 0, l.Job.WovenIDs...)
-	dead.Where, dead.Priority, dead.Message, dead.Replays = l.Where(), l.Priority, l.Job.Message, l.Replays
+	dead.Origin, dead.Priority, dead.Message, dead.Replays = l.Origin(), l.Priority, l.Job.Message, l.Replays
 	bury(t, q, dead)
 	if err := Ack(t.Context(), []*Lease{l}); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 			}
 			if last != nil {
 				if err := j.q.nc.Publish(last.address(), ack); err != nil {
-					return fmt.Errorf("ack %s: %w", last.Where(), err)
+					return fmt.Errorf("ack %s: %w", last.Origin(), err)
 				}
 			}
 			last = l
@@ -46,7 +45,7 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 			continue
 		}
 		if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
-			return fmt.Errorf("ack %s: %w", last.Where(), err)
+			return fmt.Errorf("ack %s: %w", last.Origin(), err)
 		}
 	}
 	if j.q.nc.Stats().Reconnects != before {
@@ -89,18 +88,15 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 		if d.WovenIDs != nil {
 			job.WovenIDs = d.WovenIDs
 		}
-		msg, err := comeback(d.Lease, job, d.Attempts, d.LastError)
+		d.History.Deferrals = d.Lease.Deferrals + 1
+		msg, err := requeueMessage(d.Lease, job, d.History)
 		if err != nil {
 			return err
 		}
-		msg.Header.Set(headerDeferrals, strconv.Itoa(d.Lease.Deferrals+1))
-		if d.Unreadable > 0 {
-			msg.Header.Set(headerUnreadable, strconv.Itoa(d.Unreadable))
-		}
 		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
 		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
-		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Where())
-		msg.Subject = laterPrefix + d.Lease.Where()
+		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
+		msg.Subject = laterPrefix + d.Lease.Origin()
 		msgs[i] = msg
 	}
 	if err := j.q.publishAll(ctx, msgs); err != nil {
@@ -117,42 +113,27 @@ func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	parts := l.Job.parts(limit)
 	msgs := make([]*nats.Msg, len(parts))
 	for i, part := range parts {
-		msg, err := comeback(l, part, l.Attempts, l.LastError)
+		msg, err := requeueMessage(l, part, l.History)
 		if err != nil {
 			return err
 		}
-		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d.%d", l.Where(), limit, i))
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d.%d", l.Origin(), limit, i))
 		msgs[i] = msg
 	}
 	if err := j.q.publishAll(ctx, msgs); err != nil {
-		return fmt.Errorf("split %s into %d parts: %w", l.Where(), len(parts), err)
+		return fmt.Errorf("split %s into %d parts: %w", l.Origin(), len(parts), err)
 	}
 	return j.Ack(ctx, []*Lease{l})
 }
 
-// comeback is the message by which a job, or a part of it, comes back, with what is remembered.
-func comeback(l *Lease, job Job, attempts int, lastError string) (*nats.Msg, error) {
+// requeueMessage is the message by which a job, or a part of it, comes back with its history.
+func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	data, err := job.encode()
 	if err != nil {
-		return nil, fmt.Errorf("encode job of %s: %w", l.Where(), err)
+		return nil, fmt.Errorf("encode job of %s: %w", l.Origin(), err)
 	}
 	msg := &nats.Msg{Subject: duePrefix + string(l.Priority) + "." + job.ProjectID, Data: data, Header: nats.Header{}}
-	msg.Header.Set(headerPublished, l.PublishedAt.UTC().Format(time.RFC3339Nano))
-	if attempts > 0 {
-		msg.Header.Set(headerAttempts, strconv.Itoa(attempts))
-	}
-	if lastError != "" {
-		msg.Header.Set(headerError, oneLine(lastError, 256))
-	}
-	if l.Unreadable > 0 {
-		msg.Header.Set(headerUnreadable, strconv.Itoa(l.Unreadable))
-	}
-	if l.Deferrals > 0 {
-		msg.Header.Set(headerDeferrals, strconv.Itoa(l.Deferrals))
-	}
-	if l.Replays > 0 {
-		msg.Header.Set(headerReplays, strconv.Itoa(l.Replays))
-	}
+	history.encode(msg.Header)
 	return msg, nil
 }
 
@@ -164,11 +145,12 @@ func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
 	for i := range letters {
 		data, err := q.encodeLetter(letters[i])
 		if err != nil {
-			return fmt.Errorf("bury job %s: %w", letters[i].Where, err)
+			return fmt.Errorf("bury job %s: %w", letters[i].Origin, err)
 		}
-		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data}
+		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data, Header: nats.Header{}}
+		letters[i].encode(msgs[i].Header)
 		if strings.ContainsAny(msgs[i].Subject, " \t\r\n") { // which the connection does not look at
-			return fmt.Errorf("bury job %q: its project, reason or place is no part of a subject", letters[i].Where)
+			return fmt.Errorf("bury job %q: its project, reason or place is no part of a subject", letters[i].Origin)
 		}
 	}
 	if err := q.publishAll(ctx, msgs); err != nil {

@@ -19,15 +19,15 @@ func (j Job) parts(limit int) []Job {
 // headerRoom is more than the headers of a published job take: names and values are bounded.
 const headerRoom = 512
 
-// piece is the JSON form of a job with some of its recipients.
-type piece struct {
+// chunk is the JSON form of a job with some of its recipients.
+type chunk struct {
 	data         []byte
 	first, count int // of the recipients
 }
 
-// pieces encodes the job in pieces of at most limit recipients and, as far as splitting can bring
+// chunks encodes the job in chunks of at most limit recipients and, as far as splitting can bring
 // it about, at most size bytes.
-func (j Job) pieces(limit, size int) (all []piece, err error) {
+func (j Job) chunks(limit, size int) (all []chunk, err error) {
 	first := 0
 	var fit func(Job) error
 	fit = func(part Job) error {
@@ -37,7 +37,7 @@ func (j Job) pieces(limit, size int) (all []piece, err error) {
 		}
 		n := len(part.WovenIDs)
 		if len(data) <= size || n == 1 {
-			all = append(all, piece{data, first, n})
+			all = append(all, chunk{data, first, n})
 			first += n
 			return nil
 		}

@@ -16,8 +16,8 @@ type Status struct {
 	Held   int    `json:"held"`
 	// Due counts jobs that came due, and parts of large jobs, not yet taken by a worker.
 	Due uint64 `json:"due"`
-	// Waiting counts jobs that wait for a later time.
-	Waiting uint64 `json:"waiting"`
+	// Scheduled counts jobs that wait for a later time.
+	Scheduled uint64 `json:"waiting"`
 	// Dead counts dead letters, DeadByReason by their reason.
 	Dead         uint64            `json:"dead"`
 	DeadByReason map[Reason]uint64 `json:"dead_by_reason"`
@@ -59,7 +59,7 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 	st.Due = due.Queued
 	st.Held += due.Held
 	// The rest of that stream are schedules.
-	st.Waiting = due.Stored - min(due.Stored, due.Queued+uint64(due.Held))
+	st.Scheduled = due.Stored - min(due.Stored, due.Queued+uint64(due.Held))
 	st.DeadByReason = map[Reason]uint64{}
 	for _, r := range Reasons() {
 		n, err := q.count(ctx, deadPrefix+"*."+string(r)+".*")

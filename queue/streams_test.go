@@ -86,7 +86,7 @@ func TestFullJobStreamDropsNothing(t *testing.T) {
 	}
 	for _, l := range take(t, openJobs(t, q, JobsConfig{}), 9) {
 		if !strings.Contains("abc", l.Job.ID) || l.Job.ID == "" {
-			t.Errorf("%s holds %+v", l.Where(), l)
+			t.Errorf("%s holds %+v", l.Origin(), l)
 		}
 	}
 }
@@ -225,8 +225,8 @@ func TestStreamMadeAnewUsesNoOldPlaces(t *testing.T) {
 			initDid(t, q, InitConfig{})
 			publish(t, q, Normal, job("new", "m", "w"))
 			fresh := take(t, openJobs(t, q, JobsConfig{}), 1)[0]
-			if fresh.Where() == old.Where() || fresh.Seq < 1_000_000 {
-				t.Errorf("the new job stands at %s, the old one stood at %s", fresh.Where(), old.Where())
+			if fresh.Origin() == old.Origin() || fresh.Seq < 1_000_000 {
+				t.Errorf("the new job stands at %s, the old one stood at %s", fresh.Origin(), old.Origin())
 			}
 		})
 	}

@@ -18,7 +18,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	n := 0
 	add := func(s *schedule, now time.Time, behind uint64) {
 		n++
-		s.add(now, queue.NewLease(&queue.Lease{Job: text("p", "hello", fmt.Sprint("w-", n)), Priority: queue.Normal, PublishedAt: now, Behind: behind}, nil))
+		s.add(now, queue.NewLease(&queue.Lease{Job: text("p", "hello", fmt.Sprint("w-", n)), Priority: queue.Normal, History: queue.History{PublishedAt: now}, Behind: behind}, nil))
 	}
 	// goes is the first time, to the millisecond, at which a call is granted.
 	goes := func(s *schedule, from int) int {
@@ -65,7 +65,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	}
 	s = fresh()
 	for ms := range 100 {
-		s.add(at(ms), queue.NewLease(&queue.Lease{Job: text("p", fmt.Sprint("text", ms), "w"), Priority: queue.Normal, PublishedAt: at(ms), Behind: 100}, nil))
+		s.add(at(ms), queue.NewLease(&queue.Lease{Job: text("p", fmt.Sprint("text", ms), "w"), Priority: queue.Normal, History: queue.History{PublishedAt: at(ms)}, Behind: 100}, nil))
 		b := s.next(at(ms), false)
 		if b != nil {
 			s.done(at(ms), at(ms), b, b.record(at(ms), s.cfg, okReport, nil))

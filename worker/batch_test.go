@@ -156,7 +156,7 @@ func TestInvalidLease(t *testing.T) {
 				w.publish(job, func(s *stored) { s.lease.Invalid, s.lease.Raw = queue.ErrInvalid, []byte("{nonsense") })
 				w.finish(r, time.Minute)
 				l := w.letter(queue.Invalid)
-				if l.ProjectID != "_" || string(l.Raw) != "{nonsense" || l.Failures[0].Detail != queue.ErrInvalid.Error() || l.Where != "normal-1" {
+				if l.ProjectID != "_" || string(l.Raw) != "{nonsense" || l.Failures[0].Detail != queue.ErrInvalid.Error() || l.Origin != "normal-1" {
 					t.Errorf("the letter is %+v", l)
 				}
 				if l.JobID != "" || l.Message != "" || l.WovenIDs != nil || len(w.sent()) != 0 {

@@ -31,7 +31,7 @@ func BenchmarkSchedule(b *testing.B) {
 				if shape.messages > 0 {
 					message = fmt.Sprint("text", i/shape.projects%shape.messages)
 				}
-				leases[i] = queue.NewLease(&queue.Lease{Job: text(fmt.Sprint("p", i%shape.projects), message, fmt.Sprint("w-", i)), Priority: queue.Normal, PublishedAt: now}, nil)
+				leases[i] = queue.NewLease(&queue.Lease{Job: text(fmt.Sprint("p", i%shape.projects), message, fmt.Sprint("w-", i)), Priority: queue.Normal, History: queue.History{PublishedAt: now}}, nil)
 			}
 			s := newSchedule(Config{}.withDefaults())
 			b.ReportAllocs()
@@ -59,7 +59,7 @@ func BenchmarkRecord(b *testing.B) {
 			now := time.Now()
 			leases := make([]*queue.Lease, 500)
 			for i, id := range people("w", 500) {
-				leases[i] = queue.NewLease(&queue.Lease{Job: text("p", "hello", id), Priority: queue.Normal, PublishedAt: now}, nil)
+				leases[i] = queue.NewLease(&queue.Lease{Job: text("p", "hello", id), Priority: queue.Normal, History: queue.History{PublishedAt: now}}, nil)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -97,7 +97,7 @@ func BenchmarkSettle(b *testing.B) {
 				b.StopTimer()
 				var tasks []*task
 				for i, id := range people("w", 500) {
-					t := newTask(queue.NewLease(&queue.Lease{Job: text("p", "hello", id), Priority: queue.Normal, PublishedAt: now}, silent{}))
+					t := newTask(queue.NewLease(&queue.Lease{Job: text("p", "hello", id), Priority: queue.Normal, History: queue.History{PublishedAt: now}}, silent{}))
 					if t.open = 0; each > 0 && i%each == 0 {
 						t.open = 1
 						t.fail(id, queue.Rejected, "blocked", 200)

@@ -36,8 +36,8 @@ func TestLongWaitsAreDeferred(t *testing.T) {
 			if strings.HasPrefix(d.Lease.Job.Message, "late") {
 				attempts = 0
 			}
-			if d.At != opens || d.Attempts != attempts || !strings.Contains(d.LastError, "slow down") {
-				t.Errorf("deferred for %v after %d attempts because of %q", at(begin, d.At), d.Attempts, d.LastError)
+			if d.At != opens || d.History.Attempts != attempts || !strings.Contains(d.History.LastError, "slow down") {
+				t.Errorf("deferred for %v after %d attempts because of %q", at(begin, d.At), d.History.Attempts, d.History.LastError)
 			}
 		}
 		for _, e := range w.acks {

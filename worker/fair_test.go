@@ -120,7 +120,7 @@ func TestProjectsAreForgotten(t *testing.T) {
 		if i%2 == 0 {
 			job.ExpiresAt = now.Add(time.Millisecond)
 		}
-		s.add(now, queue.NewLease(&queue.Lease{Job: job, PublishedAt: now}, nil))
+		s.add(now, queue.NewLease(&queue.Lease{Job: job, History: queue.History{PublishedAt: now}}, nil))
 	}
 	now = now.Add(time.Second)
 	for b := s.next(now, false); b != nil; b = s.next(now, false) {

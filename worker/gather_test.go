@@ -33,7 +33,7 @@ func (b *backlog) arrive(p queue.Priority, project, message string, jobs int) {
 }
 
 func (b *backlog) lease(p queue.Priority, job queue.Job, behind uint64) {
-	b.add(b.now, queue.NewLease(&queue.Lease{Job: job, Priority: p, PublishedAt: b.now, Behind: behind}, nil))
+	b.add(b.now, queue.NewLease(&queue.Lease{Job: job, Priority: p, History: queue.History{PublishedAt: b.now}, Behind: behind}, nil))
 }
 
 func (b *backlog) pass(ms int) { b.now = b.now.Add(time.Duration(ms) * time.Millisecond) }

@@ -13,15 +13,15 @@ import (
 func (s *session) outcomes(l *queue.Lease, ids []string) {
 	w, st := s.w, s.w.leases[l].stored
 	if l.Invalid != nil {
-		if _, ok := w.letters[grave{queue.UnknownProject, queue.Invalid, l.Where()}]; !ok {
-			w.fault("rule 1: invalid %s is acked and not in a letter", l.Where())
+		if _, ok := w.letters[grave{queue.UnknownProject, queue.Invalid, l.Origin()}]; !ok {
+			w.fault("rule 1: invalid %s is acked and not in a letter", l.Origin())
 		}
 		st.root.outcome["*"] = "invalid"
 		return
 	}
 	in := map[string]queue.Reason{}
 	for _, reason := range queue.Reasons() {
-		for _, id := range w.letters[grave{l.Job.ProjectID, reason, l.Where()}].WovenIDs {
+		for _, id := range w.letters[grave{l.Job.ProjectID, reason, l.Origin()}].WovenIDs {
 			in[id] = reason
 		}
 	}
@@ -36,7 +36,7 @@ func (s *session) outcomes(l *queue.Lease, ids []string) {
 		case w.told[p] > 0 && w.excused[p]: // told by somebody else's call for the same job
 			st.root.outcome[id] = "told"
 		default:
-			w.fault("rule 1: %s ends, and %s was neither told nor buried", l.Where(), id)
+			w.fault("rule 1: %s ends, and %s was neither told nor buried", l.Origin(), id)
 		}
 	}
 }
@@ -49,7 +49,7 @@ func (s *session) end(l *queue.Lease, how string) *holding {
 	case h.ended == "lost":
 		return nil
 	case h.ended != "":
-		s.w.fault("rule 2: the lease on %s ends by %s and ended by %s before", l.Where(), how, h.ended)
+		s.w.fault("rule 2: the lease on %s ends by %s and ended by %s before", l.Origin(), how, h.ended)
 		return nil
 	}
 	return h
@@ -145,11 +145,11 @@ func (w *world) postpone(d queue.Deferral, h *holding) {
 		h.session.outcomes(l, slices.DeleteFunc(slices.Clone(l.Job.WovenIDs), func(id string) bool { return slices.Contains(job.WovenIDs, id) }))
 	}
 	if len(job.WovenIDs) == 0 {
-		w.fault("%s is deferred for nobody", l.Where())
+		w.fault("%s is deferred for nobody", l.Origin())
 	}
 	w.defers = append(w.defers, deferral{time.Now(), d})
-	again := w.anew(h.stored, job, d.Attempts, d.LastError)
-	again.lease.Deferrals++
+	again := w.anew(h.stored, job, d.History)
+	again.lease.Deferrals = l.Deferrals + 1
 	delete(w.standing, h.stored)
 	time.AfterFunc(ahead(time.Until(d.At)), func() {
 		w.mu.Lock()
@@ -164,12 +164,11 @@ func (w *world) postpone(d queue.Deferral, h *holding) {
 func ahead(d time.Duration) time.Duration { return max(time.Nanosecond, d) }
 
 // anew is a job that came from another. The caller holds mu.
-func (w *world) anew(from *stored, job queue.Job, attempts int, lastError string) *stored {
+func (w *world) anew(from *stored, job queue.Job, history queue.History) *stored {
 	w.seq++
 	l := &from.lease
 	again := &stored{root: from.root, lease: queue.Lease{
-		Job: job, Priority: l.Priority, Stream: queue.LaterStream, Seq: w.seq, PublishedAt: l.PublishedAt,
-		Attempts: attempts, LastError: lastError, Replays: l.Replays, Deferrals: l.Deferrals,
+		Job: job, Priority: l.Priority, Stream: queue.LaterStream, Seq: w.seq, History: history,
 	}}
 	w.standing[again] = true
 	return again
@@ -196,7 +195,7 @@ func (s *session) Split(_ context.Context, l *queue.Lease, limit int) error {
 	for ids := range slices.Chunk(l.Job.WovenIDs, limit) {
 		job := l.Job
 		job.WovenIDs = ids
-		w.arrive(w.anew(h.stored, job, l.Attempts, l.LastError))
+		w.arrive(w.anew(h.stored, job, l.History))
 	}
 	delete(w.standing, h.stored)
 	s.over(l, h, "split")

@@ -53,9 +53,8 @@ func (s *session) hold(st *stored) *queue.Lease {
 	from := &st.lease
 	l := queue.NewLease(&queue.Lease{
 		Job: from.Job, Invalid: from.Invalid, Raw: from.Raw, Priority: from.Priority,
-		Stream: from.Stream, Seq: from.Seq, PublishedAt: from.PublishedAt,
-		Attempts: from.Attempts, LastError: from.LastError, Replays: from.Replays,
-		Deferrals: from.Deferrals, Redelivered: st.leases > 0,
+		Stream: from.Stream, Seq: from.Seq, History: from.History,
+		Redelivered: st.leases > 0,
 	}, s)
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++
@@ -242,7 +241,7 @@ func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) error {
 		return errDead
 	}
 	for _, l := range letters[:written] {
-		w.letters[grave{l.ProjectID, l.Reason, l.Where}] = l
+		w.letters[grave{l.ProjectID, l.Reason, l.Origin}] = l
 	}
 	if err == nil {
 		w.buries = append(w.buries, slices.Clone(letters))

@@ -48,7 +48,7 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 			done = append(done, t.lease)
 		} else {
 			rest = append(rest, queue.Deferral{
-				Lease: t.lease, At: t.back, WovenIDs: t.rest, Attempts: t.attempts, Unreadable: t.unreadable, LastError: t.lastErr,
+				Lease: t.lease, At: t.back, WovenIDs: t.rest, History: t.history(),
 			})
 		}
 	}

@@ -40,7 +40,8 @@ func TestRejectedRecipientsAreBuried(t *testing.T) {
 			JobID: "job-1", ProjectID: "p", Priority: queue.Normal, Message: "hello", WovenIDs: []string{"b", "d"},
 			Reason:   queue.Rejected,
 			Failures: []queue.Failure{{WovenIDs: []string{"b", "d"}, Detail: "user not found", Status: 200}},
-			Attempts: 4, PublishedAt: published, FailedAt: got.FailedAt, Replays: 2, Where: "normal-1",
+			History:  queue.History{Attempts: 4, PublishedAt: published, Replays: 2},
+			FailedAt: got.FailedAt, Origin: "normal-1",
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("the letter is\n%+v, want\n%+v", got, want)
@@ -74,7 +75,7 @@ func TestLetters(t *testing.T) {
 		t.Errorf("the first letter is %+v", first)
 	}
 	for _, l := range letters {
-		if l.Where != "bulk-7" || l.FailedAt != now || l.Priority != queue.Bulk || l.Message != "hello" {
+		if l.Origin != "bulk-7" || l.FailedAt != now || l.Priority != queue.Bulk || l.Message != "hello" {
 			t.Errorf("letter %+v", l)
 		}
 	}

@@ -35,7 +35,7 @@ func TestStop(t *testing.T) {
 		}
 		for _, e := range w.freed {
 			if at(begin, e.at) != 0 {
-				t.Errorf("%s was released after %v", e.lease.Where(), at(begin, e.at))
+				t.Errorf("%s was released after %v", e.lease.Origin(), at(begin, e.at))
 			}
 		}
 		if len(w.freed) != 12 { // 10, and 2 of the 4 parts: those are full and go first
@@ -100,8 +100,8 @@ func TestStopWhileHalving(t *testing.T) {
 				t.Errorf("Run returned %v", err)
 			}
 			for _, d := range w.defers {
-				if len(d.WovenIDs) == 0 || len(d.WovenIDs) == 50 || d.Attempts == 0 {
-					t.Errorf("deferred for %d recipients after %d attempts", len(d.WovenIDs), d.Attempts)
+				if len(d.WovenIDs) == 0 || len(d.WovenIDs) == 50 || d.History.Attempts == 0 {
+					t.Errorf("deferred for %d recipients after %d attempts", len(d.WovenIDs), d.History.Attempts)
 				}
 			}
 			w.finish(w.start(Config{}), time.Minute)

@@ -69,6 +69,13 @@ func (t *task) remaining() []string {
 	return t.lease.Job.WovenIDs
 }
 
+// history is that of the lease and what was learned since.
+func (t *task) history() queue.History {
+	h := t.lease.History
+	h.Attempts, h.Unreadable, h.LastError = t.attempts, t.unreadable, t.lastErr
+	return h
+}
+
 // letters are the dead letters of what failed, one for each reason.
 func (t *task) letters(now time.Time) []queue.DeadLetter {
 	var letters []queue.DeadLetter
@@ -91,8 +98,8 @@ func (t *task) letter(now time.Time, reason queue.Reason, ids []string, entry qu
 	l := t.lease
 	letter := queue.DeadLetter{
 		JobID: l.Job.ID, ProjectID: l.Job.ProjectID, Priority: l.Priority, Message: l.Job.Message,
-		WovenIDs: ids, Reason: reason, Failures: []queue.Failure{entry}, Attempts: t.attempts,
-		PublishedAt: l.PublishedAt, FailedAt: now, Replays: l.Replays, Where: l.Where(),
+		WovenIDs: ids, Reason: reason, Failures: []queue.Failure{entry},
+		History: t.history(), FailedAt: now, Origin: l.Origin(),
 	}
 	if l.Invalid != nil {
 		letter.ProjectID, letter.Raw = queue.UnknownProject, l.Raw

@@ -143,7 +143,7 @@ func (w *world) publish(job queue.Job, options ...func(*stored)) *stored {
 		job.ID = fmt.Sprintf("job-%d", w.seq)
 	}
 	s := &stored{root: &root{job: job, outcome: map[string]string{}}, lease: queue.Lease{
-		Job: job, Priority: queue.Normal, Stream: "NOTIFY_NORMAL", Seq: w.seq, PublishedAt: time.Now(),
+		Job: job, Priority: queue.Normal, Stream: "NOTIFY_NORMAL", Seq: w.seq, History: queue.History{PublishedAt: time.Now()},
 	}}
 	for _, o := range options {
 		o(s)
@@ -236,7 +236,7 @@ func (r *running) stop() error {
 	for l, h := range r.w.leases {
 		if h.session == r.session && h.ended == "" && !h.session.dead {
 			if r.err == nil {
-				r.w.fault("the worker stopped without an error and left the lease on %s", l.Where())
+				r.w.fault("the worker stopped without an error and left the lease on %s", l.Origin())
 			}
 			// It comes back as after a crash.
 			r.w.giveUp(l, h)

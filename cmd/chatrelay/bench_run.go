@@ -120,7 +120,7 @@ func (m *measurement) mayUse(ctx context.Context) error {
 	if n := len(st.Workers); n > 0 {
 		return fmt.Errorf("%s: %s at work there; stop them, or they would call for jobs of the benchmark", m.natsURL, counted(n, "worker"))
 	}
-	if st.Queued+uint64(st.Held)+st.Due+st.Waiting > 0 {
+	if st.Queued+uint64(st.Held)+st.Due+st.Scheduled > 0 {
 		return fmt.Errorf("%s: its streams hold jobs, for which the benchmark would call an API that tells nobody; use another NATS", m.natsURL)
 	}
 	return nil

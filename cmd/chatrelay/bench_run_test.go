@@ -187,7 +187,7 @@ func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 			return
 		}
 		st, err := at.q.Status(t.Context(), time.Millisecond)
-		if err != nil || st.Queued != queued || st.Waiting != waiting || st.Held+int(st.Due) != 0 || at.api.Counts().Calls != 0 {
+		if err != nil || st.Queued != queued || st.Scheduled != waiting || st.Held+int(st.Due) != 0 || at.api.Counts().Calls != 0 {
 			t.Errorf("refused because of %q, it left %+v (%v); want %d queued and %d waiting", mention, st, err, queued, waiting)
 		}
 	}
@@ -214,7 +214,7 @@ func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := queue.Defer(t.Context(), []queue.Deferral{{Lease: leases[0], At: time.Now().Add(time.Hour)}}); err != nil {
+	if err := queue.Defer(t.Context(), []queue.Deferral{{Lease: leases[0], At: time.Now().Add(time.Hour), History: leases[0].History}}); err != nil {
 		t.Fatal(err)
 	}
 	jobs.Close()

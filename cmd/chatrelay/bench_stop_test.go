@@ -118,7 +118,7 @@ func TestBenchLeavesNothingBehind(t *testing.T) {
 			if s == nil {
 				return
 			}
-			if st, err := s.q.Status(t.Context(), time.Millisecond); err != nil || st.Queued+st.Due+st.Waiting != 0 || st.Held != 0 {
+			if st, err := s.q.Status(t.Context(), time.Millisecond); err != nil || st.Queued+st.Due+st.Scheduled != 0 || st.Held != 0 {
 				t.Errorf("of its jobs there are left: %+v (%v)", st, err)
 			}
 		})

@@ -132,7 +132,7 @@ type listed struct {
 
 func (a *app) printLetter(l queue.DeadLetter, first bool) error {
 	if a.output == "json" {
-		return printJSON(a.stdout, listed{l.Seq, l, l.Where})
+		return printJSON(a.stdout, listed{l.Seq, l, l.Origin})
 	}
 	if first {
 		fmt.Fprintf(a.stdout, "%6s  %-16s %-9s %-9s %-20s %-22s %s\n", "SEQ", "FAILED (UTC)", "PROJECT", "REASON", "JOB", "RECIPIENTS", "DETAIL")
@@ -187,9 +187,9 @@ func (a *app) deadShowCommand() *cobra.Command {
 				return err
 			}
 			if a.output == "json" {
-				return printJSON(a.stdout, listed{l.Seq, l, l.Where})
+				return printJSON(a.stdout, listed{l.Seq, l, l.Origin})
 			}
-			text, err := json.MarshalIndent(listed{l.Seq, l, l.Where}, "", "  ")
+			text, err := json.MarshalIndent(listed{l.Seq, l, l.Origin}, "", "  ")
 			if err != nil {
 				return err
 			}

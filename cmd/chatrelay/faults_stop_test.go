@@ -58,7 +58,7 @@ func replacedWorkers(t *testing.T, f *figures) {
 	}
 	s.drained(60 * time.Second)
 	got := f.accountBuried(s, 3, l)
-	f.add("%d jobs were left when the last one had been replaced", int(left.Queued+left.Due+left.Waiting)+left.Held)
+	f.add("%d jobs were left when the last one had been replaced", int(left.Queued+left.Due+left.Scheduled)+left.Held)
 	if got.repeated > 0 {
 		t.Errorf("%d recipients were told twice", got.repeated)
 	}

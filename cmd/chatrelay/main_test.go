@@ -77,7 +77,7 @@ func scriptBury(ts *testscript.TestScript, _ bool, args []string) {
 	l := queue.DeadLetter{
 		JobID: args[2], ProjectID: args[0], Priority: queue.Normal, Message: "text of " + args[2], WovenIDs: args[3:],
 		Reason: queue.Reason(args[1]), Failures: []queue.Failure{{WovenIDs: args[3:], Detail: "why " + args[2], Status: 200}},
-		Attempts: 1, PublishedAt: time.Now().Add(-time.Hour), FailedAt: time.Now(), Where: "normal-" + args[2],
+		History: queue.History{Attempts: 1, PublishedAt: time.Now().Add(-time.Hour)}, FailedAt: time.Now(), Origin: "normal-" + args[2],
 	}
 	if l.Reason == queue.Invalid {
 		l.ProjectID, l.WovenIDs, l.Raw = queue.UnknownProject, nil, []byte("raw \x1b[31mbytes")

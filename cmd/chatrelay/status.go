@@ -54,7 +54,7 @@ func (a *app) printStatus(st queue.Status) {
 		row(string(p.Priority), p.Queued, p.Held, p.OldestAge)
 	}
 	row("in all", st.Queued, st.Held, st.OldestAge)
-	fmt.Fprintf(a.stdout, "\nwaiting for later  %d, come due and not yet taken  %d\n", st.Waiting, st.Due)
+	fmt.Fprintf(a.stdout, "\nwaiting for later  %d, come due and not yet taken  %d\n", st.Scheduled, st.Due)
 	fmt.Fprintf(a.stdout, "dead letters       %d%s\n", st.Dead, byReason(st.DeadByReason))
 	fmt.Fprintf(a.stdout, "workers attached   %d\n", len(st.Workers))
 	for _, w := range st.Workers {

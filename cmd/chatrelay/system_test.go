@@ -186,7 +186,7 @@ func (s *system) drained(timeout time.Duration) {
 	s.eventually(timeout, "all jobs to be settled", func() bool {
 		var err error
 		st, err = s.q.Status(s.t.Context(), time.Millisecond)
-		return err == nil && st.Queued == 0 && st.Held == 0 && st.Waiting == 0 && st.Due == 0
+		return err == nil && st.Queued == 0 && st.Held == 0 && st.Scheduled == 0 && st.Due == 0
 	})
 }
 

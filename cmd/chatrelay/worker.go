@@ -224,7 +224,7 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 		gates.event(e)
 		logEvent(log, e)
 		if e.Kind == worker.EventGate && shared(e.Err) {
-			_ = q.TellGate(gateStatus(e, time.Now())) // unheard, the others find out by themselves
+			_ = q.PublishGate(gateStatus(e, time.Now())) // unheard, the others find out by themselves
 		}
 		if show != nil {
 			show(e)
@@ -239,11 +239,11 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 	w := worker.New(f.worker, jobs, api, q)
 	api.changed = w.ProbeGate
 	go api.watch(ctx, log)
-	deafen, err := q.OnGate(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
+	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
 	if err != nil {
 		return err
 	}
-	defer deafen()
+	defer unsubscribe()
 	err = w.Run(ctx)
 	if err == nil {
 		log.Info().Msg("worker stopped: everything known was recorded")
