@@ -82,3 +82,23 @@ func decodeLetter(data []byte, header nats.Header) (DeadLetter, error) {
 	}
 	return l, nil
 }
+
+func readLetter(data []byte, header nats.Header, subject string, seq uint64) DeadLetter {
+	l, err := decodeLetter(data, header)
+	if err != nil {
+		// Somebody else's doing. It is shown, so that it can be dropped, and bars nobody's way.
+		l = DeadLetter{ProjectID: UnknownProject, Reason: Invalid, Raw: data, Failures: []Failure{{Detail: oneLine("not a dead letter of Chatrelay: "+err.Error(), 200)}}}
+	}
+	l.Seq = seq
+	l.Origin = subject[lastDot(subject)+1:]
+	return l
+}
+
+func lastDot(s string) int {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == '.' {
+			return i
+		}
+	}
+	return -1
+}

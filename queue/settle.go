@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -135,44 +133,6 @@ func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	msg := &nats.Msg{Subject: duePrefix + string(l.Priority) + "." + job.ProjectID, Data: data, Header: nats.Header{}}
 	history.encode(msg.Header)
 	return msg, nil
-}
-
-// Bury keeps dead letters. When it returns nil the server has acknowledged every one of them.
-// Burying a letter of the same project, reason and place again replaces it, so that a repeated
-// settlement writes it once.
-func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
-	msgs := make([]*nats.Msg, len(letters))
-	for i := range letters {
-		data, err := q.encodeLetter(letters[i])
-		if err != nil {
-			return fmt.Errorf("bury job %s: %w", letters[i].Origin, err)
-		}
-		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data, Header: nats.Header{}}
-		letters[i].encode(msgs[i].Header)
-		if strings.ContainsAny(msgs[i].Subject, " \t\r\n") { // which the connection does not look at
-			return fmt.Errorf("bury job %q: its project, reason or place is no part of a subject", letters[i].Origin)
-		}
-	}
-	if err := q.publishAll(ctx, msgs); err != nil {
-		return fmt.Errorf("bury %d letters: %w", len(letters), err)
-	}
-	return nil
-}
-
-// encodeLetter shortens what is not needed for a replay, the details of the failures, where the
-// letter would otherwise exceed what the server takes.
-func (q *Queue) encodeLetter(l DeadLetter) ([]byte, error) {
-	room := int(q.nc.MaxPayload())
-	data, err := json.Marshal(l)
-	if err != nil || len(data) <= room {
-		return data, err
-	}
-	status := 0
-	if len(l.Failures) > 0 {
-		status = l.Failures[0].Status
-	}
-	l.Failures = []Failure{{Status: status, Detail: fmt.Sprintf("%d kinds of failure, left out because the letter was too large", len(l.Failures))}}
-	return json.Marshal(l)
 }
 
 // publishAll publishes messages that may safely be published again, and waits until the server
