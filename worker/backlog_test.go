@@ -23,7 +23,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	// goes is the first time, to the millisecond, at which a call is granted.
 	goes := func(s *schedule, from int) int {
 		for ms := from; ms < 2000; ms++ {
-			if s.next(at(ms), false) != nil {
+			if b, _, _ := s.next(at(ms)); b != nil {
 				return ms
 			}
 		}
@@ -51,14 +51,14 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	}
 	s = fresh()
 	add(s, at(0), 100)
-	first := s.next(at(20), false)
+	first, _, _ := s.next(at(20))
 	if first == nil {
 		t.Fatal("the first of its kind did not go at 20 ms")
 	}
-	s.done(at(21), at(20), first, first.record(at(21), s.cfg, okReport, nil))
+	s.ended(at(21), at(20), first, first.record(at(21), s.cfg, okReport, nil))
 	add(s, at(100), 100)
 	for ms := 110; ms < 300; ms += 10 {
-		s.gather.expect(at(ms-80), queue.NewLease(&queue.Lease{Priority: queue.Normal, Behind: 100}, nil)) // others
+		s.backlog.expect(at(ms-80), queue.NewLease(&queue.Lease{Priority: queue.Normal, Behind: 100}, nil)) // others
 	}
 	if ms := goes(s, 295); ms != 300 {
 		t.Errorf("a batch that nobody joined went at %d ms, want 300", ms)
@@ -66,9 +66,9 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	s = fresh()
 	for ms := range 100 {
 		s.add(at(ms), queue.NewLease(&queue.Lease{Job: text("p", fmt.Sprint("text", ms), "w"), Priority: queue.Normal, History: queue.History{PublishedAt: at(ms)}, Behind: 100}, nil))
-		b := s.next(at(ms), false)
+		b, _, _ := s.next(at(ms))
 		if b != nil {
-			s.done(at(ms), at(ms), b, b.record(at(ms), s.cfg, okReport, nil))
+			s.ended(at(ms), at(ms), b, b.record(at(ms), s.cfg, okReport, nil))
 		}
 		if (b != nil) != (ms >= 20) {
 			t.Fatalf("at %d ms, of different ones, %v went", ms, b)
@@ -77,7 +77,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	s = fresh()
 	for ms := 0; ms < 1000; ms += 10 {
 		add(s, at(ms), 100)
-		if s.next(at(ms), false) != nil {
+		if b, _, _ := s.next(at(ms)); b != nil {
 			t.Fatalf("went at %d ms although jobs were streaming in", ms)
 		}
 	}

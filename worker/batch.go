@@ -14,7 +14,7 @@ type recipient struct {
 	id   string
 }
 
-// part is what goes into one call.
+// part is what goes into one call. Recipients of a task stand together in it.
 type part struct {
 	recipients []recipient
 	// first says that the part beneath in the stack is the other half of a refused one, and
@@ -32,27 +32,28 @@ type key struct {
 // batch is the jobs of one key that share a call, and the work list of the calls still to be made
 // for them: one at first, more when a refused call is halved.
 type batch struct {
-	key    key
-	hash   uint64 // of the key; this and beside are kinds'
-	beside *batch
-	parts  []part // a stack: the next call's part is the last
+	key   key
+	hash  uint64 // of the key
+	parts []part // a stack: the next call's part is the last
 	// taken holds who is in the batch while it takes jobs, once they are more than a few: no
 	// recipient stands twice in a call.
 	taken map[string]struct{}
 	// begun is when the batch took its first job, or came back after a failed call; joined when it
-	// took its last one. pressed says that it may go although more jobs would come, because the
-	// window is needed, and closed that it takes no more.
-	begun, joined   time.Time
-	again           bool // lately there was a batch of the same key
-	pressed, closed bool
+	// took its last one. mustFlush says that it may go although more jobs would come, because the
+	// window is needed, and sealed that it takes no more.
+	begun, joined     time.Time
+	again             bool // lately there was a batch of the same key
+	mustFlush, sealed bool
 
-	jobs     int  // tasks at the start
-	size     int  // recipients at the start
-	probe    bool // its call probes a closed gate
-	accepted bool
-	refusals int
-	refusal  int // status of the refusals, -1 when they differ
-	alone    int // recipients refused when they stood alone
+	jobs   int    // tasks at the start
+	size   int    // recipients at the start
+	permit permit // of its call in flight
+
+	// What the calls of its parts came to; see refuse.
+	accepted      bool
+	refusals      int
+	refusalStatus int // -1 when they differ
+	refusedAlone  int // recipients refused when they stood alone
 
 	// Most batches have one part, and where messages are distinct one recipient: here they are.
 	one  [1]part
@@ -67,85 +68,78 @@ func newBatch(k key, now time.Time) *batch {
 
 // add takes the task in and tells whether it did: if there is room, and none of its recipients is in
 // already. Two jobs with the same text for the same person are two notifications, so they go in two
-// calls. A batch that did not take a task in is to be closed.
-func (b *batch) add(now time.Time, t *task, limit int, spares *spares) bool {
-	if ids := t.lease.Job.WovenIDs; b.jobs > 0 {
-		if b.size+len(ids) > limit {
-			return false
+// calls. A batch that did not take a task in is to be sealed.
+func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
+	ids := t.lease.Job.WovenIDs
+	if b.jobs > 0 && b.size+len(ids) > limit {
+		return false
+	}
+	const few = 16 // up to here comparing costs less than hashing
+	if b.taken == nil && b.jobs > 0 && b.size+len(ids) > few {
+		b.taken = sets.get()
+		for _, r := range b.parts[0].recipients {
+			b.taken[r.id] = struct{}{}
 		}
-		const few = 16 // up to here comparing costs less than hashing
-		if b.taken == nil && b.size+len(ids) > few {
-			b.taken = spares.get()
-			for _, r := range b.parts[0].recipients {
-				b.taken[r.id] = struct{}{}
-			}
-		}
-		for _, id := range ids {
-			if b.has(id) {
-				return false
-			}
-		}
+	}
+	if slices.ContainsFunc(ids, b.has) {
+		return false
 	}
 	p := &b.parts[0]
-	for _, id := range t.lease.Job.WovenIDs {
+	for _, id := range ids {
 		p.recipients = append(p.recipients, recipient{t, id})
+		if b.taken != nil {
+			b.taken[id] = struct{}{}
+		}
 	}
 	b.joined = now
-	b.size += len(t.lease.Job.WovenIDs)
+	b.size += len(ids)
 	b.jobs++
 	return true
 }
 
-// has tells whether a recipient is in the batch; from then on he is, where taken is kept.
+// has tells whether a recipient is in a batch that takes jobs.
 func (b *batch) has(id string) bool {
-	if b.taken == nil {
-		return slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool { return r.id == id })
+	if b.taken != nil {
+		_, in := b.taken[id]
+		return in
 	}
-	before := len(b.taken)
-	b.taken[id] = struct{}{}
-	return len(b.taken) == before
+	return slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool { return r.id == id })
 }
 
-// close ends the time in which jobs may join.
-func (b *batch) close(spares *spares) {
-	b.closed = true
-	spares.put(b.taken)
+// seal ends the time in which jobs may join.
+func (b *batch) seal(sets *setPool) {
+	b.sealed = true
+	sets.put(b.taken)
 	b.taken = nil
 }
 
-// spares are empty maps that were grown before, for the batches to come.
-type spares []map[string]struct{}
+// next is the part of the next call.
+func (b *batch) next() *part { return &b.parts[len(b.parts)-1] }
 
-func (s *spares) get() map[string]struct{} {
-	if n := len(*s); n > 0 {
-		m := (*s)[n-1]
-		*s = (*s)[:n-1]
-		return m
+func (b *batch) drop() { b.parts = b.parts[:len(b.parts)-1] }
+
+// cost is how many recipients the next call has.
+func (b *batch) cost() int { return len(b.next().recipients) }
+
+// tasks are those with a recipient in a part.
+func (p *part) tasks() []*task {
+	var all []*task
+	for _, r := range p.recipients {
+		if len(all) == 0 || r.task != all[len(all)-1] { // recipients of a task stand together
+			all = append(all, r.task)
+		}
 	}
-	return map[string]struct{}{}
+	return all
 }
 
-func (s *spares) put(m map[string]struct{}) {
-	const most = 64
-	if m != nil && len(*s) < most {
-		clear(m)
-		*s = append(*s, m)
-	}
-}
-
-// cost is how many recipients the next call tells.
-func (b *batch) cost() int {
-	return len(b.parts[len(b.parts)-1].recipients)
-}
-
-// tasks are those with a recipient in any part and a lease that did not lapse. Each is told who
-// of its recipients is still to be called for.
-func (b *batch) tasks() []*task {
+// dissolve takes the batch apart: each task with an open recipient and a lease that did not lapse
+// is told who of its recipients is still to be called for.
+func (b *batch) dissolve() []*task {
 	var all []*task
 	for _, p := range b.parts {
 		for _, r := range p.recipients {
 			t := r.task
-			if t.gone {
+			if t.state == lost {
 				continue
 			}
 			if t.rest == nil {
@@ -154,80 +148,77 @@ func (b *batch) tasks() []*task {
 			t.rest = append(t.rest, r.id)
 		}
 	}
+	b.parts = nil
 	return all
 }
 
-// called are the tasks with a recipient in the next call.
-func (b *batch) called() []*task {
-	var all []*task
-	for _, r := range b.parts[len(b.parts)-1].recipients {
-		if len(all) == 0 || r.task != all[len(all)-1] { // recipients of a task stand together
-			all = append(all, r.task)
-		}
-	}
-	return all
-}
-
-// prepare makes the last part what the next call is to tell: without whom it is too late for, and
-// halved if it is known to be at fault. It returns the tasks that were finished by that, and false
-// when nothing is left to call.
-func (b *batch) prepare(now time.Time) (finished []*task, callable bool) {
+// prepare makes the last part what the next call is to deliver: without whom it is too late for, and
+// halved if it is known to be at fault. It returns the tasks that ended by that, and false when
+// nothing is left to call.
+func (b *batch) prepare(now time.Time) (ended []*task, callable bool) {
 	for len(b.parts) > 0 {
-		last := &b.parts[len(b.parts)-1]
-		finished = append(finished, b.lapse(now)...)
+		last := b.next()
+		ended = append(ended, last.dropLapsed(now)...)
 		kept := last.recipients[:0]
 		for _, r := range last.recipients {
 			expires := r.task.lease.Job.ExpiresAt
-			if expires.IsZero() || now.Before(expires) {
+			switch {
+			case expires.IsZero() || now.Before(expires):
 				kept = append(kept, r)
-				continue
-			}
-			r.task.fail(r.id, queue.Expired, r.task.expiry(), 0)
-			if r.task.open == 0 {
-				finished = append(finished, r.task)
+			case r.task.fail(r.id, queue.Expired, r.task.expiry(), 0):
+				ended = append(ended, r.task)
 			}
 		}
 		last.recipients = kept
 		switch {
 		case len(kept) == 0:
-			b.parts = b.parts[:len(b.parts)-1]
+			b.drop()
 		case last.suspect && len(kept) > 1:
 			b.halve()
 		default:
-			return finished, true
+			return ended, true
 		}
 	}
-	return finished, false
+	return ended, false
 }
 
-// lapse takes those out of the last part whose lease lapsed, and returns the tasks for which that
+// dropLapsed takes those out of the part whose lease lapsed, and returns the tasks for which that
 // was found now.
-func (b *batch) lapse(now time.Time) (gone []*task) {
-	last := &b.parts[len(b.parts)-1]
-	last.recipients = slices.DeleteFunc(last.recipients, func(r recipient) bool {
-		if !r.task.gone && r.task.lease.Lapsed(now) {
-			r.task.gone = true
-			gone = append(gone, r.task)
+func (p *part) dropLapsed(now time.Time) (found []*task) {
+	p.recipients = slices.DeleteFunc(p.recipients, func(r recipient) bool {
+		if r.task.state != lost && r.task.loseIfLapsed(now) {
+			found = append(found, r.task)
 		}
-		return r.task.gone
+		return r.task.state == lost
 	})
-	return gone
-}
-
-func (t *task) expiry() string {
-	detail := "expires_at passed before the recipient was told"
-	if t.lastErr != "" {
-		detail += "; last error: " + t.lastErr
-	}
-	return detail
+	return found
 }
 
 // notification is the next call.
 func (b *batch) notification() chatapi.Notification {
-	p := b.parts[len(b.parts)-1]
-	ids := make([]string, len(p.recipients))
-	for i, r := range p.recipients {
+	ids := make([]string, b.cost())
+	for i, r := range b.next().recipients {
 		ids[i] = r.id
 	}
 	return chatapi.Notification{ProjectID: b.key.project, Message: b.key.message, WovenIDs: ids}
+}
+
+// setPool keeps empty maps that were grown before, for the batches to come.
+type setPool []map[string]struct{}
+
+func (s *setPool) get() map[string]struct{} {
+	if n := len(*s); n > 0 {
+		m := (*s)[n-1]
+		*s = (*s)[:n-1]
+		return m
+	}
+	return map[string]struct{}{}
+}
+
+func (s *setPool) put(m map[string]struct{}) {
+	const most = 64
+	if m != nil && len(*s) < most {
+		clear(m)
+		*s = append(*s, m)
+	}
 }

@@ -248,6 +248,7 @@ func TestSettleLapsedLease(t *testing.T) {
 		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
 		tasks := []*task{newTask(s.hold(w.publish(text("p", "hello", "a", "b"))))}
 		tasks[0].fail("a", queue.Rejected, "blocked", 200)
+		tasks[0].returnAt(time.Now())
 		w.lapse(tasks[0].lease)
 		if _, _, err := settle(t.Context(), s, time.Now(), tasks); err != nil || len(w.letters)+len(w.defers) != 0 || len(w.freed) != 1 {
 			t.Errorf("settle returned %v; %d letters, %d deferrals, %d released", err, len(w.letters), len(w.defers), len(w.freed))

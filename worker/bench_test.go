@@ -12,7 +12,7 @@ import (
 
 var okReport = chatapi.Report{Status: 200}
 
-// BenchmarkSchedule is the way of jobs through the schedule: add, next, record, done. An op is one
+// BenchmarkSchedule is the way of jobs through the schedule: add, next, record, ended. An op is one
 // job; jobs arrive 10,000 at a time.
 func BenchmarkSchedule(b *testing.B) {
 	for name, shape := range map[string]struct{ projects, messages int }{
@@ -41,9 +41,9 @@ func BenchmarkSchedule(b *testing.B) {
 					s.add(now, l)
 				}
 				now = now.Add(time.Second)
-				for next := s.next(now, false); next != nil; next = s.next(now, false) {
+				for next, _, _ := s.next(now); next != nil; next, _, _ = s.next(now) {
 					calls++
-					s.done(now, now, next, next.record(now, Config{RetryFor: time.Hour}, okReport, nil))
+					s.ended(now, now, next, next.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 				}
 			}
 			b.ReportMetric(float64(b.N)/float64(max(1, calls)), "jobs/call")
@@ -66,11 +66,11 @@ func BenchmarkRecord(b *testing.B) {
 				b.StopTimer()
 				batch := newBatch(key{project: "p", message: "hello"}, now)
 				for _, l := range leases {
-					batch.add(now, newTask(l), 500, new(spares))
+					batch.add(now, newTask(l), 500, new(setPool))
 				}
 				b.StartTimer()
-				if res := batch.record(now, Config{RetryFor: time.Hour}, report, nil); len(res.finished) != 500 {
-					b.Fatal(len(res.finished))
+				if res := batch.record(now, Config{RetryFor: time.Hour}, report, nil); len(res.ended) != 500 {
+					b.Fatal(len(res.ended))
 				}
 			}
 		})
@@ -98,9 +98,10 @@ func BenchmarkSettle(b *testing.B) {
 				var tasks []*task
 				for i, id := range people("w", 500) {
 					t := newTask(queue.NewLease(&queue.Lease{Job: text("p", "hello", id), Priority: queue.Normal, History: queue.History{PublishedAt: now}}, silent{}))
-					if t.open = 0; each > 0 && i%each == 0 {
-						t.open = 1
+					if each > 0 && i%each == 0 {
 						t.fail(id, queue.Rejected, "blocked", 200)
+					} else {
+						t.deliver()
 					}
 					tasks = append(tasks, t)
 				}

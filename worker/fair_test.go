@@ -123,10 +123,15 @@ func TestProjectsAreForgotten(t *testing.T) {
 		s.add(now, queue.NewLease(&queue.Lease{Job: job, History: queue.History{PublishedAt: now}}, nil))
 	}
 	now = now.Add(time.Second)
-	for b := s.next(now, false); b != nil; b = s.next(now, false) {
-		s.done(now, now, b, b.record(now, Config{RetryFor: time.Hour}, okReport, nil))
+	expired := 0
+	for {
+		b, ended, _ := s.next(now)
+		if expired += len(ended); b == nil {
+			break
+		}
+		s.ended(now, now, b, b.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 	}
-	if len(s.finished) != 50 || len(s.projects)+s.kinds.open+len(s.waiting) != 0 {
-		t.Errorf("%d expired, %d projects, %d open, %d waiting", len(s.finished), len(s.projects), s.kinds.open, len(s.waiting))
+	if expired != 50 || len(s.projects)+s.open.n+len(s.timed)+s.waitingJobs+s.permits.inFlight+s.permits.active != 0 {
+		t.Errorf("%d expired, left are %d projects, %d open batches, %d flows, %d jobs and %+v", expired, len(s.projects), s.open.n, len(s.timed), s.waitingJobs, s.permits)
 	}
 }

@@ -19,9 +19,12 @@ const (
 	gateMax    = time.Minute
 	gateHuman  = 15 * time.Second // at least, for a wrong credential or address
 	gateLimits = time.Second      // at least, for a 429 that names no time
+	// gateRemote bounds what another worker may ask for, however wrong its clock.
+	gateRemote = time.Hour
 )
 
-// gate is a project's permission to call. The zero value is open.
+// gate is a project's permission to call; elsewhere it is called a circuit breaker, whose "open" is
+// our "closed". The zero value is open.
 type gate struct {
 	until  time.Time // closed before
 	closed time.Time // when it was last closed
@@ -32,7 +35,7 @@ type gate struct {
 }
 
 // fail closes the gate after a call that began at some time, and tells for how long. The many
-// calls that were under way together when the API went down count as one failure.
+// calls that were in flight together when the API went down count as one failure.
 func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
 	if g.err != nil && began.Before(g.closed) {
 		if asked := demanded(err); asked > 0 {
@@ -72,6 +75,27 @@ func (g *gate) succeed(began time.Time) bool {
 	return true
 }
 
+// probeNow lets the next probe of a closed gate go at once, and tells whether that changes anything.
+func (g *gate) probeNow(now time.Time) bool {
+	if g.err == nil || !g.until.After(now) {
+		return false
+	}
+	g.until = now
+	return true
+}
+
+// closeRemotely closes the gate because another worker's was, and tells whether that changes
+// anything.
+func (g *gate) closeRemotely(now time.Time, c Closure) bool {
+	until := earlier(c.Until, now.Add(gateRemote))
+	if !until.After(now) || !until.After(g.until) {
+		return false
+	}
+	g.err = &chatapi.Error{Op: "reported by another worker", Kind: c.Kind, Status: c.Status}
+	g.closed, g.until = now, until
+	return true
+}
+
 // Closure tells that a project's gate is to be closed for a cause that holds for all workers: the
 // API limits the project, or does not accept its credential.
 type Closure struct {
@@ -93,54 +117,3 @@ func (w *Worker) CloseGate(c Closure) {
 // ProbeGate lets a project whose gate is closed have its next probe now, because the cause may be
 // gone: its credential was replaced. It never blocks.
 func (w *Worker) ProbeGate(projectID string) { w.CloseGate(Closure{ProjectID: projectID}) }
-
-// shut closes a project's gate because another worker's was. When it opens each worker probes.
-func (s *schedule) shut(now time.Time, c Closure) {
-	if c.Until.IsZero() {
-		if p := s.projects[c.ProjectID]; p != nil && p.gate.err != nil && p.gate.until.After(now) {
-			p.gate.until = now
-			s.placeAll(now, p)
-		}
-		return
-	}
-	// However wrong the other's clock, no gate closes for longer than the API can ask for.
-	until := c.Until
-	if most := now.Add(time.Hour); until.After(most) {
-		until = most
-	}
-	if !until.After(now) {
-		return
-	}
-	p := s.project(c.ProjectID)
-	if !until.After(p.gate.until) {
-		return
-	}
-	p.gate.err = &chatapi.Error{Op: "told by another worker", Kind: c.Kind, Status: c.Status}
-	p.gate.closed, p.gate.until = now, until
-	if until.Sub(now) > deferAfter {
-		s.evict(now, p)
-	}
-	s.placeAll(now, p)
-}
-
-// trouble is the kind of failure for which a project's gate is closed; empty when it is not.
-func (s *schedule) trouble(id string) chatapi.Kind {
-	if p := s.projects[id]; p != nil && p.gate.err != nil {
-		return p.gate.err.Kind
-	}
-	return ""
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}

@@ -1,76 +1,12 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
 )
-
-func TestLimiterBacksOffAndRecovers(t *testing.T) {
-	begun := time.Now()
-	l := newLimiter(64)
-	slow := &chatapi.Error{Kind: chatapi.Temporary, Err: context.DeadlineExceeded}
-	for range 64 { // all under way together
-		l.learn(begun.Add(10*time.Second), begun, "p", false, slow)
-	}
-	if n := l.calls(); n != 32 {
-		t.Errorf("%d calls allowed after one moment of overload, want 32", n)
-	}
-	for _, other := range []*chatapi.Error{
-		{Kind: chatapi.Refused, Status: 400}, {Kind: chatapi.Credential, Status: 403}, {Kind: chatapi.Temporary, Status: 500},
-		{Kind: chatapi.Temporary, Err: errors.New("connection refused")},
-	} {
-		l.learn(begun.Add(time.Minute), begun.Add(time.Minute), "p", false, other)
-	}
-	if n := l.calls(); n != 32 {
-		t.Errorf("%d calls allowed after failures that are no overload, want 32", n)
-	}
-	for i, sign := range []*chatapi.Error{{Kind: chatapi.Limited, Status: 429}, {Kind: chatapi.Temporary, Status: 503}, {Kind: chatapi.Temporary, Status: 504}} {
-		at := begun.Add(time.Duration(i+2) * time.Minute)
-		l.learn(at, at, "p", false, sign)
-	}
-	if n := l.calls(); n != 4 {
-		t.Errorf("%d calls allowed after three more, want 4", n)
-	}
-	for i := range 20 {
-		at := begun.Add(time.Duration(i+10) * time.Minute)
-		l.learn(at, at, "p", false, slow)
-	}
-	if n := l.calls(); n != 1 {
-		t.Errorf("%d calls allowed at the least, want 1", n)
-	}
-	for i := range 5 { // only one project's trouble: another's calls succeed
-		at := begun.Add(time.Duration(i+40) * time.Minute)
-		l.allowed = 32
-		l.learn(at, at, "q", false, nil)
-		l.learn(at, at, "p", false, slow)
-	}
-	if n := l.calls(); n < 32 {
-		t.Errorf("%d calls allowed after one project's trouble, want 32", n)
-	}
-	l.learn(begun.Add(time.Hour), begun.Add(time.Hour), "p", true, slow)
-	if n := l.calls(); n < 32 {
-		t.Errorf("%d calls allowed after a probe that failed, want 32", n)
-	}
-	l = limiter{ceiling: 64, allowed: 1, grown: begun}
-	rounds := 0
-	for ; l.calls() < 64 && rounds < 1000; rounds++ {
-		for range l.calls() {
-			l.learn(begun, begun, "p", false, nil)
-		}
-	}
-	if rounds < 60 || rounds > 80 {
-		t.Errorf("%d rounds of successes from 1 to 64, want about one for each", rounds)
-	}
-	l.learn(begun, begun, "p", false, nil)
-	if n := l.calls(); n != 64 {
-		t.Errorf("%d calls allowed, more than the ceiling", n)
-	}
-}
 
 // Rates hold for calls and for recipients, for each project and for all.
 func TestRates(t *testing.T) {

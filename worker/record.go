@@ -2,8 +2,6 @@ package worker
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -12,56 +10,54 @@ import (
 
 // result is what one call came to.
 type result struct {
-	finished  []*task // every recipient has an outcome
+	ended     []*task // every recipient has an outcome, or the lease lapsed
 	jobs      int
 	delivered int
-	err       *chatapi.Error // what the call ended with, nil when it was accepted
 	unknown   int
 	status    int
+	err       *chatapi.Error // nil when the call was accepted
 }
 
+// accepted tells whether the API took the call up, if only to refuse it: then nothing is wrong with
+// the project's way to it.
+func (r *result) accepted() bool { return r.err == nil || r.err.Kind == chatapi.Refused }
+
 // maxUnreadable is how often a job is called for when the API answers 200 but cannot be
-// understood. The recipients were told probably each time, so this also bounds the repeats.
+// understood. Probably all were delivered to each time, so this also bounds the repeats.
 const maxUnreadable = 3
 
 // record takes down what the call of the last part came to. What is to go again stays in parts.
 func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err error) result {
-	p := b.parts[len(b.parts)-1]
-	res := result{status: report.Status}
-	b.count(p, &res)
+	p := b.next()
+	tasks := p.tasks()
+	res := result{status: report.Status, jobs: len(tasks)}
+	for _, t := range tasks {
+		t.history.Attempts++
+	}
 	if err == nil {
-		b.drop()
-		b.accepted = true
-		if p.first && len(b.parts) > 0 {
-			b.parts[len(b.parts)-1].suspect = true
-		}
 		res.unknown = len(report.Unknown)
-		b.deliver(p, report, &res)
+		b.deliver(report, &res)
 		return res
 	}
 	res.err = apiError(err, cfg.MaxRetryAfter)
 	res.status = res.err.Status
 	detail := res.err.Error()
-	for _, r := range p.recipients {
-		r.task.lastErr = detail
+	for _, t := range tasks {
+		t.history.LastError = detail
 	}
 	if res.err.Kind == chatapi.Refused {
-		b.refuse(now, p, res.err, &res)
+		b.refuse(now, &res)
 		return res
 	}
-	told := res.err.Kind == chatapi.Unreadable && res.err.MayBeDelivered // probably
-	if told {
-		var seen *task
-		for _, r := range p.recipients {
-			if r.task != seen { // recipients of a task stand together
-				r.task.unreadable++
-				seen = r.task
-			}
+	probably := res.err.Kind == chatapi.Unreadable && res.err.MayBeDelivered
+	for _, t := range tasks {
+		if probably {
+			t.history.Unreadable++
 		}
 	}
 	b.giveUp(&res, func(t *task) queue.Reason {
 		switch {
-		case told && t.unreadable >= maxUnreadable, cfg.BuryAmbiguous && res.err.MayBeDelivered:
+		case probably && t.history.Unreadable >= maxUnreadable, cfg.BuryAmbiguous && res.err.MayBeDelivered:
 			return queue.Ambiguous
 		case !now.Before(t.end(cfg.RetryFor)):
 			return queue.Exhausted
@@ -71,22 +67,14 @@ func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err err
 	return res
 }
 
-// count adds an attempt to each task in the part.
-func (b *batch) count(p part, res *result) {
-	var seen *task
-	for _, r := range p.recipients {
-		if r.task != seen { // recipients of a task stand together
-			r.task.attempts++
-			res.jobs++
-			seen = r.task
-		}
+// deliver gives every recipient of the last part, which was accepted, its outcome.
+func (b *batch) deliver(report chatapi.Report, res *result) {
+	p := *b.next()
+	b.drop()
+	b.accepted = true
+	if p.first && len(b.parts) > 0 {
+		b.next().suspect = true
 	}
-}
-
-func (b *batch) drop() { b.parts = b.parts[:len(b.parts)-1] }
-
-// deliver gives every recipient of an accepted part its outcome.
-func (b *batch) deliver(p part, report chatapi.Report, res *result) {
 	var rejected map[string]string
 	for _, f := range report.Failures {
 		if rejected == nil {
@@ -97,99 +85,33 @@ func (b *batch) deliver(p part, report chatapi.Report, res *result) {
 		}
 	}
 	for _, r := range p.recipients {
+		ended := false
 		if reason, bad := rejected[r.id]; bad {
-			r.task.fail(r.id, queue.Rejected, shorten(reason), report.Status)
+			ended = r.task.fail(r.id, queue.Rejected, shorten(reason), report.Status)
 		} else {
-			r.task.open--
+			ended = r.task.deliver()
 			res.delivered++
 		}
-		if r.task.open == 0 {
-			res.finished = append(res.finished, r.task)
+		if ended {
+			res.ended = append(res.ended, r.task)
 		}
 	}
-}
-
-// refuse halves a refused part until those at fault stand alone. When nothing of the batch was
-// ever accepted and the refusals are alike, the message is at fault, and no more calls are spent.
-func (b *batch) refuse(now time.Time, p part, err *chatapi.Error, res *result) {
-	switch {
-	case b.refusals == 0:
-		b.refusal = err.Status
-	case b.refusal != err.Status:
-		b.refusal = -1
-	}
-	b.refusals++
-	if len(p.recipients) == 1 {
-		b.drop()
-		b.alone++
-		b.bury(p, queue.Refused, err.Error(), err.Status, res)
-		for b.hopeless() && len(b.parts) > 0 {
-			res.finished = append(res.finished, b.lapse(now)...)
-			rest := b.parts[len(b.parts)-1]
-			b.drop()
-			b.bury(rest, queue.Refused, fmt.Sprintf("not called for: the message was refused for every one of %d others: %s", b.alone, err.Error()), err.Status, res)
-		}
-		return
-	}
-	b.halve()
-}
-
-// enoughAlone is how many recipients, taken at random, must be refused one by one before the
-// message is held to be at fault. Were half of all recipients bad, chance would pick only such
-// once in 4,000 times. A message that is refused for 500 costs about 30 calls.
-const enoughAlone = 12
-
-// hopeless tells whether the message itself is refused, whoever it is for: nothing was accepted,
-// and the refusals are alike.
-func (b *batch) hopeless() bool {
-	return !b.accepted && b.refusal >= 0 && b.alone >= enoughAlone
-}
-
-// halve replaces the last part by its two halves. Of each two neighbours one goes into either, by
-// a throw of a coin: were it by position, the halves would follow a pattern in the jobs, such as
-// a bad recipient at the head of each, and those first called for would all be bad. Recipients of
-// a task still stand together.
-func (b *batch) halve() {
-	p := b.parts[len(b.parts)-1]
-	b.drop()
-	n := len(p.recipients)
-	// The same batch is halved in the same way, so that what happened can be done again.
-	coin := rand.New(rand.NewPCG(uint64(b.size)<<32|uint64(n), uint64(b.refusals)))
-	one, other := make([]recipient, 0, (n+1)/2), make([]recipient, 0, n/2)
-	for i := 0; i+1 < n; i += 2 {
-		heads := int(coin.Uint64() & 1)
-		one = append(one, p.recipients[i+heads])
-		other = append(other, p.recipients[i+1-heads])
-	}
-	if n%2 == 1 {
-		one = append(one, p.recipients[n-1])
-	}
-	b.parts = append(b.parts, part{recipients: other}, part{recipients: one, first: true})
 }
 
 // giveUp gives the recipients in the last part for whose task there is a reason that outcome.
 func (b *batch) giveUp(res *result, why func(*task) queue.Reason) {
-	last := &b.parts[len(b.parts)-1]
+	last := b.next()
 	kept := last.recipients[:0]
 	for _, r := range last.recipients {
-		if reason := why(r.task); reason != "" {
-			b.bury(part{recipients: []recipient{r}}, reason, res.err.Error(), res.err.Status, res)
-		} else {
+		reason := why(r.task)
+		if reason == "" {
 			kept = append(kept, r)
+		} else if r.task.fail(r.id, reason, shorten(res.err.Error()), res.err.Status) {
+			res.ended = append(res.ended, r.task)
 		}
 	}
-	last.recipients = kept
-	if len(kept) == 0 {
+	if last.recipients = kept; len(kept) == 0 {
 		b.drop()
-	}
-}
-
-func (b *batch) bury(p part, reason queue.Reason, detail string, status int, res *result) {
-	for _, r := range p.recipients {
-		r.task.fail(r.id, reason, shorten(detail), status)
-		if r.task.open == 0 {
-			res.finished = append(res.finished, r.task)
-		}
 	}
 }
 

@@ -19,11 +19,11 @@ const settleTimeout = 5 * time.Second
 func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*task) (letters []queue.DeadLetter, left []*task, err error) {
 	var marked, clean []*task // with letters, and without
 	for _, t := range tasks {
-		if !t.gone && t.open > 0 && !t.ending && t.lease.Lapsed(now) {
-			t.gone = true // to publish the job anew would make two of it
+		if t.state == returning && !t.tried {
+			t.loseIfLapsed(now) // to publish the job anew would make two of it
 		}
 		switch own := t.letters(now); {
-		case t.gone: // somebody else has the job: nothing said here is his
+		case t.state == lost: // somebody else has the job: nothing said here is his
 			t.lease.Release()
 		case len(own) > 0:
 			letters, marked = append(letters, own...), append(marked, t)
@@ -43,13 +43,11 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 	var done []*queue.Lease
 	var rest []queue.Deferral
 	for _, t := range ready {
-		t.ending = true
+		t.tried = true
 		if t.open == 0 {
 			done = append(done, t.lease)
 		} else {
-			rest = append(rest, queue.Deferral{
-				Lease: t.lease, At: t.back, WovenIDs: t.rest, History: t.history(),
-			})
+			rest = append(rest, queue.Deferral{Lease: t.lease, At: t.back, WovenIDs: t.rest, History: t.history})
 		}
 	}
 	end, cancel := context.WithTimeout(ctx, settleTimeout)

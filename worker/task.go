@@ -1,31 +1,42 @@
 package worker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// task is a leased job and what is known of its recipients.
+// task is a leased job and what is known of its recipients. Whoever holds it is the only one to
+// touch it: the batch that it stands in, or the completer.
 type task struct {
-	lease    *queue.Lease
-	open     int // recipients without an outcome
-	attempts int // calls that had a recipient of this job in them, over all its leases
-	lastErr  string
-	// unreadable counts the answers, over all its leases, that may have meant delivery and could not be read.
-	unreadable int
-	failures   []failure
-	// weight is the task's part of the call that finished it, in parts of callWeight.
-	weight int
-	// gone is set when the lease lapsed: somebody else does the job, nothing is to be done here.
-	gone bool
-	// ending is set once a deferral or a split was tried: the lease can then end in no other way.
-	ending bool
-	// back is when the job comes back, if it is to be deferred, and rest who is then to be called
-	// for; nil: everybody.
+	lease   *queue.Lease
+	history queue.History // as it is to be remembered: what the lease brought, and what happened since
+	open    int           // recipients without an outcome
+	failed  []failure
+	state   taskState
+	// Of a returning task: when its job comes back, and for whom; nil: for everybody.
 	back time.Time
 	rest []string
+	// tried is set once a deferral or a split was tried: the lease can then end in no other way.
+	tried bool
 }
+
+// taskState says where a task stands, and so which batcher ends it.
+//
+//	inBatch ─▶ settled    ─▶ acked, after its letters were buried
+//	        ─▶ returning  ─▶ deferred, after its letters were buried
+//	        ─▶ oversized  ─▶ split
+//	        ─▶ lost       ─▶ dropped
+type taskState int
+
+const (
+	inBatch   taskState = iota // some recipients have no outcome, and are called for
+	settled                    // every recipient has an outcome
+	returning                  // the job comes back at task.back
+	oversized                  // the job has more recipients than a call may have
+	lost                       // the lease lapsed: somebody else has the job, nothing is recorded here
+)
 
 // failure is the outcome of some recipients of a task.
 type failure struct {
@@ -36,29 +47,62 @@ type failure struct {
 }
 
 func newTask(l *queue.Lease) *task {
-	return &task{lease: l, open: len(l.Job.WovenIDs), attempts: l.Attempts, unreadable: l.Unreadable, lastErr: l.LastError}
+	return &task{lease: l, history: l.History, open: len(l.Job.WovenIDs)}
 }
 
-// fail records an outcome of one recipient.
-func (t *task) fail(id string, reason queue.Reason, detail string, status int) {
-	t.open--
-	for i := range t.failures {
-		if f := &t.failures[i]; f.reason == reason && f.detail == detail && f.status == status {
-			f.ids = append(f.ids, id)
-			return
-		}
+// loseIfLapsed gives the task up if its lease lapsed, and tells whether it is lost.
+func (t *task) loseIfLapsed(now time.Time) bool {
+	if t.lease.Lapsed(now) {
+		t.state = lost
 	}
-	t.failures = append(t.failures, failure{reason, []string{id}, detail, status})
+	return t.state == lost
+}
+
+// returnAt has the job come back, at the time or when it expires if that is before.
+func (t *task) returnAt(at time.Time) *task {
+	t.state, t.back = returning, at
+	if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(at) {
+		t.back = e
+	}
+	return t
+}
+
+// deliver records that one recipient was delivered to, and tells whether he was the last one.
+func (t *task) deliver() (settledNow bool) { return t.close(1) }
+
+// fail records an outcome of one recipient, and tells whether he was the last one.
+func (t *task) fail(id string, reason queue.Reason, detail string, status int) (settledNow bool) {
+	same := slices.IndexFunc(t.failed, func(f failure) bool { return f.reason == reason && f.detail == detail && f.status == status })
+	if same >= 0 {
+		t.failed[same].ids = append(t.failed[same].ids, id)
+	} else {
+		t.failed = append(t.failed, failure{reason, []string{id}, detail, status})
+	}
+	return t.close(1)
+}
+
+// failAll gives every recipient without an outcome this one. The task is in no batch any more.
+func (t *task) failAll(reason queue.Reason, detail string, status int) *task {
+	t.failed = append(t.failed, failure{reason, t.remaining(), detail, status})
+	t.close(t.open)
+	return t
+}
+
+func (t *task) close(recipients int) (settledNow bool) {
+	if t.open -= recipients; t.open == 0 && t.state != lost {
+		t.state = settled
+	}
+	return t.open == 0
 }
 
 // end is when the task is no longer tried: a job that was to wait is tried as long as others.
 func (t *task) end(retryFor time.Duration) time.Time {
-	return later(t.lease.PublishedAt, t.lease.Job.DeliverAt).Add(retryFor)
+	return later(t.history.PublishedAt, t.lease.Job.DeliverAt).Add(retryFor)
 }
 
 // touched tells whether anything is known yet; what is untouched can simply be given back.
 func (t *task) touched() bool {
-	return t.open < len(t.lease.Job.WovenIDs) || len(t.failures) > 0 || t.unreadable > t.lease.Unreadable
+	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.history.Unreadable > t.lease.Unreadable
 }
 
 // remaining are the recipients without an outcome, of a task that is in no batch any more.
@@ -69,41 +113,11 @@ func (t *task) remaining() []string {
 	return t.lease.Job.WovenIDs
 }
 
-// history is that of the lease and what was learned since.
-func (t *task) history() queue.History {
-	h := t.lease.History
-	h.Attempts, h.Unreadable, h.LastError = t.attempts, t.unreadable, t.lastErr
-	return h
-}
-
-// letters are the dead letters of what failed, one for each reason.
-func (t *task) letters(now time.Time) []queue.DeadLetter {
-	var letters []queue.DeadLetter
-next:
-	for _, f := range t.failures {
-		entry := queue.Failure{WovenIDs: f.ids, Detail: f.detail, Status: f.status}
-		for i := range letters {
-			if l := &letters[i]; l.Reason == f.reason {
-				l.WovenIDs = append(l.WovenIDs, f.ids...)
-				l.Failures = append(l.Failures, entry)
-				continue next
-			}
-		}
-		letters = append(letters, t.letter(now, f.reason, append([]string(nil), f.ids...), entry))
+// expiry is what a letter says of recipients for whom it was too late.
+func (t *task) expiry() string {
+	detail := "expires_at passed before delivery"
+	if t.history.LastError != "" {
+		detail += "; last error: " + t.history.LastError
 	}
-	return letters
-}
-
-func (t *task) letter(now time.Time, reason queue.Reason, ids []string, entry queue.Failure) queue.DeadLetter {
-	l := t.lease
-	letter := queue.DeadLetter{
-		JobID: l.Job.ID, ProjectID: l.Job.ProjectID, Priority: l.Priority, Message: l.Job.Message,
-		WovenIDs: ids, Reason: reason, Failures: []queue.Failure{entry},
-		History: t.history(), FailedAt: now, Origin: l.Origin(),
-	}
-	if l.Invalid != nil {
-		letter.ProjectID, letter.Raw = queue.UnknownProject, l.Raw
-		letter.JobID, letter.Message, letter.WovenIDs = "", "", nil
-	}
-	return letter
+	return detail
 }

@@ -18,12 +18,10 @@ const (
 	// shareMeasure is how long a project must have been served before its rate is known.
 	shareMeasure = 250 * time.Millisecond
 	// A plan that is too late leaves slots idle, one that is too early only fills the window of
-	// what came due, which holds up no new jobs. So plans are early. The first one is made while
-	// the flood comes in, when rates say little: it gets jobs out of the way, for shareSoonest to
-	// shareSoon. The second is by the rate since, taken for shareEarly times what it is.
+	// what came due, which holds up no new jobs. So plans are early: by shareEarly times the rate,
+	// from shareSoonest on, which is before what is kept runs out.
 	shareEarly   = 2
-	shareSoonest = time.Second // before what is kept runs out
-	shareSoon    = 10 * time.Second
+	shareSoonest = time.Second
 	// shareLongest bounds a plan: the rate of five minutes ahead is anybody's guess.
 	shareLongest = 5 * time.Minute
 	// shareDeferrals is how often a job is deferred for its project's excess; after that it stays.
@@ -71,114 +69,101 @@ func (p *project) alone(slots int) float64 {
 
 // hold keeps count of the jobs that wait for a call.
 func (s *schedule) hold(now time.Time, p *project, jobs int) {
-	if p.waiting == 0 && p.underway == 0 {
+	if p.waitingJobs == 0 && p.inFlight == 0 {
 		p.meter.start(now)
 	}
-	p.waiting += jobs
-	s.held += jobs
+	p.waitingJobs += jobs
+	s.waitingJobs += jobs
 }
 
 // filling tells whether so much of the window waits for calls that shares matter.
-func (s *schedule) filling() bool { return s.held >= s.cfg.Window/4 }
+func (s *schedule) filling() bool { return s.waitingJobs >= s.cfg.Window/4 }
 
-// reliefAt is when relieve is to be called next; zero: not until something changes.
-func (s *schedule) reliefAt() time.Time {
+// rebalanceAt is when rebalance is to be called next; zero: not until something changes.
+func (s *schedule) rebalanceAt() time.Time {
 	if !s.filling() {
 		return time.Time{}
 	}
-	return s.relieved.Add(shareCheck)
+	return s.rebalanced.Add(shareCheck)
 }
 
-// relieve defers what projects hold beyond their share while the window is filling.
-func (s *schedule) relieve(now time.Time) {
-	if !s.filling() || now.Sub(s.relieved) < shareCheck {
-		return
+// rebalance returns what projects hold beyond their share while the window is filling, to be
+// deferred.
+func (s *schedule) rebalance(now time.Time) (deferred []*task) {
+	if !s.filling() || now.Sub(s.rebalanced) < shareCheck {
+		return nil
 	}
-	s.relieved = now
+	s.rebalanced = now
 	var wanted float64
 	for _, p := range s.projects {
-		wanted += min(float64(p.waiting), p.alone(s.cfg.Concurrency)*shareTime.Seconds())
+		wanted += min(float64(p.waitingJobs), p.alone(s.cfg.Concurrency)*shareTime.Seconds())
 	}
 	fits := min(1, float64(s.cfg.Window)/2/max(1, wanted))
+	least := 4 * s.cfg.Concurrency
 	var over []*project
 	for _, p := range s.projects {
 		rate := p.alone(s.cfg.Concurrency)
-		p.share = max(4*s.cfg.Concurrency, int(rate*fits*shareTime.Seconds()))
+		p.windowShare = max(least, int(rate*fits*shareTime.Seconds()))
 		switch {
-		case p.gate.err != nil, rate == 0 && p.underway > 0 && now.Sub(p.meter.since) > shareTime:
+		case p.gate.err != nil, rate == 0 && p.inFlight > 0 && now.Sub(p.meter.since) > shareTime:
 			// It fails, or its calls hang: who knows when its turn can come.
-			p.share = 4 * s.cfg.Concurrency
-			if p.waiting > p.share {
-				s.shed(now, p, 0)
-			}
-		case rate > 0 && p.waiting > p.share:
+			p.windowShare = least
+			deferred = append(deferred, s.deferExcess(now, p, 0)...)
+		case rate > 0 && p.waitingJobs > p.windowShare:
 			over = append(over, p)
 		}
 	}
 	for _, p := range over {
-		s.shed(now, p, max(p.meter.rate, p.alone(s.cfg.Concurrency)/float64(len(over))))
+		deferred = append(deferred, s.deferExcess(now, p, max(p.meter.rate, p.alone(s.cfg.Concurrency)/float64(len(over))))...)
 	}
+	return deferred
 }
 
-// shed defers what the project holds beyond its share, and would be served last, to the times at
-// which it can be served at a rate; rate 0 is not known, and then until its gate is probed.
-func (s *schedule) shed(now time.Time, p *project, rate float64) {
-	excess := p.waiting - p.share
+// deferExcess takes out what the project holds beyond its share, and would be served last, and has it
+// return at the times at which it can be served at a rate. Rate 0 is not known: then all of it returns
+// when the gate is probed.
+func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task {
 	var tasks []*task
-	for lvl := len(p.flows) - 1; lvl >= 0 && len(tasks) < excess; lvl-- {
-		f := p.flows[lvl]
-		if f == nil {
-			continue
-		}
-		f.line.keep(func(b *batch) bool {
-			if len(tasks) >= excess || !b.sheds(rate == 0) {
+	excess := p.waitingJobs - p.windowShare
+	for level := len(p.flows) - 1; level >= 0 && excess > 0; level-- {
+		if f := p.flows[level]; f != nil {
+			for _, b := range f.queue.takeIf(func(b *batch) bool {
+				if excess <= 0 || !b.deferrable(rate == 0) {
+					return false
+				}
+				excess -= b.jobs
 				return true
+			}) {
+				tasks = append(tasks, s.remove(now, p, b)...)
 			}
-			s.hold(now, p, -b.jobs)
-			s.seal(b)
-			tasks = append(tasks, b.tasks()...)
-			return false
-		})
+		}
 	}
 	slices.Reverse(tasks) // they were taken from the end
-	if rate == 0 {
-		for _, t := range tasks {
-			t.back = later(p.gate.until, now.Add(deferAfter))
-		}
-		s.deferred = append(s.deferred, tasks...)
-		return
-	}
 	for _, t := range tasks {
-		t.back = p.turn(now, t.lease.Deferrals, rate)
-		if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(t.back) {
-			t.back = e
+		if rate == 0 {
+			t.returnAt(later(p.gate.until, now.Add(deferAfter)))
+		} else {
+			t.returnAt(p.planReturn(now, rate))
 		}
-		s.deferred = append(s.deferred, t)
 	}
+	return tasks
 }
 
-// turn plans when a job comes back that was deferred so many times before, after those planned
-// already.
-func (p *project) turn(now time.Time, deferrals int, rate float64) time.Time {
+// planReturn plans when a job returns that is deferred for its project's excess, after those that
+// were planned before.
+func (p *project) planReturn(now time.Time, rate float64) time.Time {
 	step := time.Duration(float64(time.Second) / (rate * shareEarly))
-	if deferrals == 0 {
-		p.soon = earlier(later(p.soon, now.Add(shareSoonest)).Add(step), now.Add(shareSoon))
-		return p.soon
-	}
-	p.horizon = earlier(later(p.horizon, now.Add(shareTime)).Add(step), now.Add(shareLongest))
-	return p.horizon
+	p.nextReturn = earlier(later(p.nextReturn, now.Add(shareSoonest)).Add(step), now.Add(shareLongest))
+	return p.nextReturn
 }
 
-// sheds tells whether all jobs of the batch may be deferred for their project's excess: nothing is
-// known of them yet, and they were not deferred too often, unless that must not count.
-func (b *batch) sheds(often bool) bool {
+// deferrable tells whether all jobs of the batch may be deferred for their project's excess: nothing
+// is known of them yet, and they were not deferred too often, unless that must not count.
+func (b *batch) deferrable(often bool) bool {
 	if len(b.parts) != 1 || b.refusals > 0 {
 		return false
 	}
-	for _, r := range b.parts[0].recipients {
-		if !often && r.task.lease.Deferrals >= shareDeferrals || r.task.touched() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool {
+		return !often && r.task.history.Deferrals >= shareDeferrals || r.task.touched()
+	})
 }

@@ -12,9 +12,9 @@ import (
 
 // Work that fails pauses only its own kind. While nobody can be buried, or no ack is taken, whatever
 // needs neither is done at once.
-func TestEveryKindOfChorePausesByItself(t *testing.T) {
+func TestEveryBatcherPausesByItself(t *testing.T) {
 	const rounds, apart, atOnce = 50, 100 * time.Millisecond, 5 * time.Millisecond
-	// What failed is tried again a second after that: acks by two kinds of chores.
+	// What failed is tried again a second after that: acks by two batchers.
 	for failing, most := range map[string]int32{"burying": 4, "acks": 12} {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.answer = rejecting("blocked", "bad")
@@ -125,7 +125,7 @@ func TestAcksAreShared(t *testing.T) {
 // Calls that end one after another are acked together, and none of them waits for long.
 func TestAcksWaitForCompany(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		const jobs, apart = 200, 500 * time.Microsecond
+		const jobs, apart, ackLinger = 200, 500 * time.Microsecond, 2 * time.Millisecond
 		goes := 0
 		w.latency = 20 * time.Millisecond
 		w.ackErr = func() error { goes++; return nil }
@@ -165,52 +165,6 @@ func TestAcksDoNotWaitWhileStopping(t *testing.T) {
 		<-r.ended
 		if r.err != nil || len(w.acks) != 1 {
 			t.Errorf("stopped with %v, and %d acks; want 1", r.err, len(w.acks))
-		}
-	})
-}
-
-// What a busy server takes long for is written in smaller goes, before it outlasts its time; then in
-// larger ones again. Goes under way together count as one sign.
-func TestSlowDeferralsShrink(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		const jobs, each = 12_000, 8 * time.Millisecond // a first go takes nearly as long as it may
-		var goes []int
-		written, busy := 0, true
-		w.writing = func(n int) time.Duration {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			goes = append(goes, n)
-			if written += n; written > jobs/2 {
-				busy = false
-			}
-			if busy {
-				return time.Duration(n) * each
-			}
-			return time.Millisecond
-		}
-		for i := range jobs {
-			later := text("p", "hello", fmt.Sprint("a", i))
-			later.DeliverAt = time.Now().Add(time.Hour)
-			w.publish(later)
-		}
-		r := w.start(Config{})
-		w.finish(r, 3*time.Hour)
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		sum, once := 0, 0
-		for i, n := range goes {
-			took := time.Duration(n) * each
-			switch sum += n; {
-			case n > choreSize[choreDefer]:
-				t.Errorf("go %d wrote %d deferrals", i, n)
-			case sum <= jobs/2 && i >= 16 && (took > 2*choreSlow || took < choreSlow/4):
-				t.Errorf("go %d wrote %d deferrals while they took %v", i, n, took)
-			case sum > jobs/2 && n == choreSize[choreDefer]:
-				once++
-			}
-		}
-		if sum != jobs || once == 0 {
-			t.Errorf("%d deferrals were written for %d jobs, in goes of %v, want full ones at the end", sum, jobs, goes)
 		}
 	})
 }

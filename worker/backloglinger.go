@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// While the jobs of a backlog stream in, batches of a key that comes again and again wait for company
+// longer than they linger: their jobs have waited in the queue already, and fuller batches end that
+// sooner. For one of its kind it would be in vain.
+const (
+	// backlogGap is how long after the last job that joined it a batch goes all the same, and
+	// backlogMost how long after the first.
+	backlogGap  = 200 * time.Millisecond
+	backlogMost = time.Second
+	// backlogPause is for how long a stream may pause in between: the server delivers in bursts when
+	// it has much to do.
+	backlogPause = 100 * time.Millisecond
+)
+
+// backlogLinger is what is known of the batches that take jobs, beyond each one's own state.
+type backlogLinger struct {
+	jobs     int          // in those that need not be flushed
+	expected [3]time.Time // by level: until when jobs of the backlog are expected to stream in
+	order    []openBatch  // those batches, and some that are sealed by now, in the order of their beginning
+}
+
+type openBatch struct {
+	flow  *flow
+	batch *batch
+}
+
+// expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
+// ones come soon, unless the window is full. It tells whether it is the last one of a backlog.
+func (l *backlogLinger) expect(now time.Time, lease *queue.Lease) (ended bool) {
+	more := &l.expected[level(lease.Priority)]
+	if lease.Behind > 0 {
+		*more = now.Add(backlogPause)
+		return false
+	}
+	ended = more.After(now)
+	*more = time.Time{}
+	return ended
+}
+
+// resume expects the rest of a backlog still: jobs are being acked, which makes room for it.
+func (l *backlogLinger) resume(now time.Time) {
+	for level := range l.expected {
+		if now.Sub(l.expected[level]) < backlogMost {
+			l.expected[level] = now.Add(backlogPause)
+		}
+	}
+}
+
+// begin remembers a new batch, one of so many that take jobs.
+func (l *backlogLinger) begin(f *flow, b *batch, open int) {
+	if len(l.order) > 2*open+64 { // most are not needed any more
+		l.order = slices.DeleteFunc(l.order, func(o openBatch) bool { return o.batch.sealed || o.batch.mustFlush })
+	}
+	l.order = append(l.order, openBatch{f, b})
+}
+
+// oldest is the first of the batches that take jobs and need not be flushed; nil when there is none.
+func (l *backlogLinger) oldest() *openBatch {
+	for i := range l.order {
+		if b := l.order[i].batch; !b.sealed && !b.mustFlush {
+			return &l.order[i]
+		}
+	}
+	return nil
+}
+
+// until is how long a batch that takes jobs waits for them, or when to ask again: the backlog may
+// have ended by then.
+func (l *backlogLinger) until(now time.Time, linger time.Duration, level int, b *batch) time.Time {
+	until := b.begun.Add(linger)
+	if more := l.expected[level]; !b.mustFlush && more.After(until) && (b.again || b.jobs > 1) {
+		longest := earlier(b.joined.Add(backlogGap), b.begun.Add(backlogMost))
+		until = later(until, earlier(now.Add(max(linger, time.Millisecond)), earlier(more, longest)))
+	}
+	return until
+}
+
+// endBacklog lets batches of a level go that waited for more than their linger, as no more is to
+// come.
+func (s *schedule) endBacklog(now time.Time, level int) {
+	if b := s.backlog.oldest(); b == nil || b.batch.begun.Add(s.cfg.Linger).After(now) {
+		return
+	}
+	for _, f := range slices.Clone(s.timed) {
+		if f.level == level {
+			s.place(now, f)
+		}
+	}
+}
+
+// flushOldest lets the oldest batches go when those that take jobs fill three quarters of the window:
+// if it filled up, nothing more would come, and all would go at once, none of them full.
+func (s *schedule) flushOldest(now time.Time) {
+	for s.backlog.jobs > s.cfg.Window*3/4 {
+		b := s.backlog.oldest()
+		if b == nil {
+			return
+		}
+		b.batch.mustFlush = true
+		s.backlog.jobs -= b.batch.jobs
+		s.place(now, b.flow)
+	}
+}

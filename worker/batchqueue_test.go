@@ -1,0 +1,104 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// Who is next, in words.
+func TestBatchQueueNext(t *testing.T) {
+	begun := time.Now()
+	const linger = 20
+	due := func(b *batch) time.Time { return b.begun.Add(linger * time.Millisecond) }
+	type one struct {
+		begun  int // ms
+		sealed bool
+	}
+	for _, c := range []struct {
+		name     string
+		batches  []one
+		now      int
+		next, at int // at -1: never
+	}{
+		{"nothing", nil, 5, -1, -1},
+		{"one that fills", []one{{0, false}}, 5, 0, linger},
+		{"one that has had its time", []one{{0, false}}, 25, 0, 25},
+		{"a full one before one that fills since before", []one{{3, true}, {0, false}}, 5, 0, 5},
+		{"one that has had its time, before a full one begun after it", []one{{3, true}, {0, false}}, linger, 1, linger},
+		{"a full one before one that has had its time and was begun after it", []one{{3, true}, {4, false}}, 30, 0, 30},
+		{"the first of the full ones", []one{{9, true}, {3, true}}, 30, 0, 30},
+		{"the first of those that fill", []one{{0, false}, {9, false}}, 12, 0, linger},
+		{"one that has had its time behind one that waits for more", []one{{70, false}, {0, false}}, 30, 1, 30},
+		{"one that will have had its time first", []one{{70, false}, {9, false}}, 12, 1, 9 + linger},
+	} {
+		var q batchQueue
+		for _, o := range c.batches {
+			b := newBatch(key{}, begun.Add(time.Duration(o.begun)*time.Millisecond))
+			q.begin(b)
+			if o.sealed {
+				b.sealed = true
+				q.filled(b)
+			}
+		}
+		want := begun.Add(time.Duration(c.at) * time.Millisecond)
+		if c.at < 0 {
+			want = time.Time{}
+		}
+		b, at := q.next(begun.Add(time.Duration(c.now)*time.Millisecond), due)
+		if i := slices.Index(q.all(), b); i != c.next || !at.Equal(want) {
+			t.Errorf("%s: %d in %v, want %d in %v", c.name, i, at.Sub(begun), c.next, want.Sub(begun))
+		}
+	}
+}
+
+// Those that are taken out are asked for from the last to the first; the others stay in their order.
+func TestBatchQueueTakeIf(t *testing.T) {
+	var q batchQueue
+	var batches []*batch
+	for i := range 8 {
+		b := newBatch(key{message: fmt.Sprint(i)}, time.Time{})
+		batches = append(batches, b)
+		q.begin(b)
+		if i < 4 {
+			b.sealed = true
+			q.filled(b)
+		}
+	}
+	var asked []*batch
+	taken := q.takeIf(func(b *batch) bool { asked = append(asked, b); return b.key.message > "1" && b.key.message != "5" })
+	slices.Reverse(asked)
+	if !slices.Equal(asked, batches) {
+		t.Errorf("asked in another order than backwards")
+	}
+	want := []*batch{batches[7], batches[6], batches[4], batches[3], batches[2]}
+	if !slices.Equal(taken, want) || !slices.Equal(q.sealed, batches[:2]) || !slices.Equal(q.filling, batches[5:6]) {
+		t.Errorf("took %d, left %d sealed and %d filling; want 5, 2 and 1 of the right ones", len(taken), len(q.sealed), len(q.filling))
+	}
+	q.requeue(batches[7], true)
+	q.requeue(batches[6], false)
+	if !slices.Equal(q.sealed, []*batch{batches[7], batches[0], batches[1], batches[6]}) {
+		t.Error("batches that came back stand in the wrong order")
+	}
+}
+
+// Maps of sealed batches are kept for others, empty, but not without end: those of a flood would stay
+// for good.
+func TestSetPool(t *testing.T) {
+	var s setPool
+	for i := range 1000 {
+		s.put(map[string]struct{}{fmt.Sprint(i): {}})
+		s.put(nil) // of a batch of one job
+	}
+	if len(s) == 0 || len(s) > 100 {
+		t.Errorf("%d maps are kept of 1000, want up to 100", len(s))
+	}
+	for n := range 200 {
+		m := s.get()
+		if len(m) > 0 {
+			t.Fatalf("map %d holds %v", n, m)
+		}
+		m["mine"] = struct{}{} // so that nobody else may get it
+	}
+}

@@ -1,0 +1,174 @@
+package worker
+
+import "time"
+
+// ending is how a task leaves the worker.
+type ending int
+
+const (
+	ack ending = iota // also drops what was lost
+	bury
+	comeBack
+	split
+	endings
+)
+
+// ending tells how a task that is in no batch any more is to leave.
+func (t *task) ending() ending {
+	switch {
+	case t.state == lost:
+		return ack
+	case t.state == oversized:
+		return split
+	case t.state == returning:
+		return comeBack
+	case len(t.failed) > 0:
+		return bury
+	}
+	return ack
+}
+
+// batcher collects tasks that end in the same way, so that those that come together share the
+// server's answer.
+type batcher struct {
+	MaxHandlers int           // goroutines that end tasks at the same time
+	MaxSize     int           // tasks that one takes on
+	Linger      time.Duration // how long the first task waits for others
+
+	waiting  []*task
+	since    time.Time // when the first of them came
+	handlers int
+	handled  int       // tasks in the hands of handlers
+	failed   int       // tasks that were left by the last handler, if it failed
+	again    time.Time // when, after that, the next handler may begin
+}
+
+// completer ends the tasks that need no call, or none here: it acks, buries, defers and splits. It is
+// a plain value, and hands out the work; a handler beside it does that.
+type completer struct {
+	batchers [endings]batcher
+	hurry    bool // nothing lingers: the worker stops
+}
+
+// failurePause is how long a kind of work rests after it failed. The others go on meanwhile: what
+// needs no letter is acked while nobody can be buried.
+const failurePause = time.Second
+
+// newCompleter sets the four batchers up. What writes takes on 500 tasks, which even a busy server
+// stores well within opTimeout: a handler that outlasts it is repeated as a whole. Acks wait 2 ms for
+// company: at some thousand calls a second, confirmations of one or two acks each kept the server
+// busier by a quarter.
+func newCompleter() completer {
+	return completer{batchers: [endings]batcher{
+		ack:      {MaxHandlers: 4, MaxSize: 500, Linger: 2 * time.Millisecond},
+		bury:     {MaxHandlers: 1, MaxSize: 500},
+		comeBack: {MaxHandlers: 4, MaxSize: 500}, // a flood is deferred by many
+		split:    {MaxHandlers: 1, MaxSize: 500},
+	}}
+}
+
+// add takes tasks over.
+func (c *completer) add(now time.Time, tasks ...*task) {
+	for _, t := range tasks {
+		b := &c.batchers[t.ending()]
+		if len(b.waiting) == 0 {
+			b.since = now
+		}
+		b.waiting = append(b.waiting, t)
+	}
+}
+
+// readyAt is when the next handler may begin. The first one begins when the tasks have lingered; a
+// further one only for a full load, so that whatever comes meanwhile shares the next answer, and
+// never after a failure. Zero: not before something else happens.
+func (b *batcher) readyAt(hurry bool) time.Time {
+	full := len(b.waiting) >= b.MaxSize
+	switch {
+	case len(b.waiting) == 0, b.handlers >= b.MaxHandlers, b.handlers > 0 && (!full || b.failed > 0):
+		return time.Time{}
+	case full, hurry:
+		return later(b.again, b.since)
+	}
+	return later(b.again, b.since.Add(b.Linger))
+}
+
+// work is what one handler does.
+type work struct {
+	ending ending
+	tasks  []*task
+}
+
+// next hands out work that may begin now; nil when there is none.
+func (c *completer) next(now time.Time) *work {
+	for e := range c.batchers {
+		b := &c.batchers[e]
+		if at := b.readyAt(c.hurry); at.IsZero() || at.After(now) {
+			continue
+		}
+		n := min(len(b.waiting), b.MaxSize)
+		if b.failed > 0 {
+			n = min(n, max(1, b.failed/2))
+		}
+		w := &work{ending(e), b.waiting[:n:n]}
+		if b.waiting = b.waiting[n:]; len(b.waiting) == 0 {
+			b.waiting = nil
+		}
+		b.handlers++
+		b.handled += n
+		return w
+	}
+	return nil
+}
+
+// done takes back what a handler left undone. It may be one task that can never be done, such as a
+// letter that is too large: so the others go first next time, and half as many at once.
+func (c *completer) done(now time.Time, w *work, left []*task) {
+	b := &c.batchers[w.ending]
+	b.handlers--
+	b.handled -= len(w.tasks)
+	if b.failed = len(left); b.failed == 0 {
+		return
+	}
+	b.again = now.Add(failurePause)
+	if len(b.waiting) == 0 {
+		b.since = now
+	}
+	b.waiting = append(b.waiting, left...)
+}
+
+// wakeAt is when next may have something although nothing else happens; zero: never.
+func (c *completer) wakeAt() (at time.Time) {
+	for e := range c.batchers {
+		if ready := c.batchers[e].readyAt(c.hurry); !ready.IsZero() && (at.IsZero() || ready.Before(at)) {
+			at = ready
+		}
+	}
+	return at
+}
+
+// left counts the tasks that are not ended, and busy tells whether any are in the hands of a handler.
+func (c *completer) left() (n int, busy bool) {
+	for e := range c.batchers {
+		n += len(c.batchers[e].waiting)
+		busy = busy || c.batchers[e].handlers > 0
+	}
+	return n, busy
+}
+
+// unacked counts the tasks that wait for their acks to be confirmed.
+func (c *completer) unacked() int { return len(c.batchers[ack].waiting) + c.batchers[ack].handled }
+
+// unsplit takes out the tasks of which no split was tried.
+func (c *completer) unsplit() (tasks []*task) {
+	b := &c.batchers[split]
+	var kept []*task
+	for _, t := range b.waiting {
+		if t.tried {
+			kept = append(kept, t)
+		} else {
+			tasks = append(tasks, t)
+		}
+	}
+	b.waiting = kept
+	return tasks
+}

@@ -1,0 +1,51 @@
+package worker
+
+import "hash/maphash"
+
+// openBatches are the batches that take jobs, by the hash of their key, and the hashes of those that
+// were sealed lately: a key that comes again is worth waiting for.
+type openBatches struct {
+	seed   maphash.Seed
+	byHash map[uint64]*batch // nil: sealed lately
+	n      int               // those that take jobs
+}
+
+// rememberedKeys is how many keys without an open batch are remembered, at 16 bytes each. It is more
+// than the distinct messages that a window usually holds.
+const rememberedKeys = 1 << 14
+
+func newOpenBatches() openBatches {
+	return openBatches{seed: maphash.MakeSeed(), byHash: map[uint64]*batch{}}
+}
+
+// find gives the key's open batch, or nil; its hash, for put; and whether it was seen lately.
+func (o *openBatches) find(k key) (b *batch, hash uint64, seen bool) {
+	hash = maphash.Comparable(o.seed, k)
+	b, seen = o.byHash[hash]
+	if b != nil && b.key != k { // two keys in 2^64: whichever came first is left to its own
+		b = nil
+	}
+	return b, hash, seen
+}
+
+// put adds a batch that begins to take jobs, and whose key has none.
+func (o *openBatches) put(b *batch, hash uint64) {
+	b.hash = hash
+	o.byHash[hash] = b
+	o.n++
+	if len(o.byHash) > 2*(o.n+rememberedKeys) {
+		for h, open := range o.byHash {
+			if open == nil {
+				delete(o.byHash, h)
+			}
+		}
+	}
+}
+
+// remove takes out a batch that is in, and remembers its key.
+func (o *openBatches) remove(b *batch) {
+	o.n--
+	if o.byHash[b.hash] == b {
+		o.byHash[b.hash] = nil
+	}
+}

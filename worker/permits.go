@@ -1,0 +1,189 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+)
+
+// permits decides whether a call may begin, and says why not. It is the one place that does: what
+// the worker as a whole may do, what one project may, and what one project must leave to others.
+// It is a plain value; begin and end count the calls.
+type permits struct {
+	concurrency int
+	reserve     int
+	slowStart   int // calls of a project at once, before any of them came back
+	limiter     limiter
+	rate        rate // of all projects
+	// unconfirmed is how many jobs were delivered whose acks the server has not confirmed, and
+	// mostUnconfirmed beyond how many no call begins: what a worker that is cut off from NATS calls
+	// for is delivered again by others.
+	unconfirmed, mostUnconfirmed int
+
+	inFlight int // calls
+	probes   int // of them, of projects whose gate is closed
+	active   int // projects with calls in flight
+}
+
+// newPermits allows what cfg says. Unconfirmed may be sixteen jobs for each call that may be in
+// flight, which is a tenth of a second of calls that take 5 ms, and four full calls.
+func newPermits(cfg Config) permits {
+	return permits{
+		concurrency: cfg.Concurrency, reserve: reserveOf(cfg.Concurrency), slowStart: max(4, cfg.Concurrency/16),
+		limiter: newLimiter(cfg.Concurrency), rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond),
+		mostUnconfirmed: 16*cfg.Concurrency + 4*cfg.MaxRecipients,
+	}
+}
+
+// reserveOf is how many of the last free slots are kept for projects with less than their share of
+// the calls in flight, so that calls that hang never take all: one in 32, which costs the others
+// little.
+func reserveOf(concurrency int) int {
+	if concurrency < 8 {
+		return 0
+	}
+	return max(1, concurrency/32)
+}
+
+// cause says what keeps a call from beginning.
+type cause string
+
+const (
+	granted         cause = ""
+	acksUnconfirmed cause = "acks not confirmed"
+	noSlot          cause = "no slot"
+	limited         cause = "limiter"
+	rateOfAll       cause = "rate of all projects"
+	gateClosed      cause = "gate closed"
+	probing         cause = "probe in flight"
+	slowStarting    cause = "slow start"
+	rateOfProject   cause = "rate of the project"
+	reserved        cause = "reserve"
+)
+
+// verdict is the answer of permits. The zero value grants the call.
+type verdict struct {
+	cause cause
+	until time.Time      // when to ask again; zero: when something else has happened
+	err   *chatapi.Error // why the gate is closed
+}
+
+func (v verdict) granted() bool { return v.cause == granted }
+
+// mayWait tells whether whoever asked keeps his place in the round of turns.
+func (v verdict) mayWait() bool { return v.cause == granted || v.cause == reserved }
+
+// String says it for people; times are given from a moment on.
+func (v verdict) String() string { return v.since(time.Time{}) }
+
+func (v verdict) since(now time.Time) string {
+	text := string(v.cause)
+	switch {
+	case v.granted():
+		return "granted"
+	case v.until.IsZero():
+	case now.IsZero():
+		text += " until " + v.until.UTC().Format("15:04:05.000")
+	default:
+		text += fmt.Sprintf(" for %v", v.until.Sub(now).Round(time.Millisecond))
+	}
+	if v.err != nil {
+		text += fmt.Sprintf(" because of %s %d", v.err.Kind, v.err.Status)
+	}
+	return text
+}
+
+// any says whether a call of any project may begin.
+func (p *permits) any(now time.Time) verdict {
+	switch {
+	case p.unconfirmed >= p.mostUnconfirmed:
+		return verdict{cause: acksUnconfirmed}
+	case p.inFlight >= p.concurrency:
+		return verdict{cause: noSlot}
+	case p.spared() <= 0:
+		return verdict{cause: limited}
+	case p.rate.free.After(now):
+		return verdict{cause: rateOfAll, until: p.rate.free}
+	}
+	return verdict{}
+}
+
+// spared is how many more calls the limiter allows. Those begun before it last fell do not count,
+// nor do probes: they may take long, and say nothing about other projects' calls.
+func (p *permits) spared() int {
+	return p.limiter.calls() - (p.inFlight - p.probes - p.limiter.earlier)
+}
+
+// of says whether a project's next call may begin, where one of any project may. After a failure
+// one call at a time goes, a probe; at first as few as slowStart, and one more for every success, so
+// that a project whose calls hang is noticed before it has taken the slots of all.
+func (p *permits) of(now time.Time, pr *project) verdict {
+	switch g := &pr.gate; {
+	case g.until.After(now):
+		return verdict{gateClosed, g.until, g.err}
+	case g.err != nil && pr.inFlight > 0:
+		return verdict{cause: probing, err: g.err}
+	case g.err == nil && pr.inFlight >= p.slowStart+pr.successes:
+		return verdict{cause: slowStarting}
+	case pr.rate.free.After(now):
+		return verdict{cause: rateOfProject, until: pr.rate.free}
+	}
+	// The last free slots go only to projects with less than their share of the calls in flight.
+	most := min(p.concurrency, p.limiter.calls())
+	if free := min(p.concurrency-p.inFlight, p.spared()); free <= p.reserve && pr.inFlight*p.sharers() >= most {
+		return verdict{cause: reserved}
+	}
+	return verdict{}
+}
+
+// sharers is among how many projects the slots are shared, for those who ask for the last ones: one
+// more than have calls in flight, as somebody may come. Where many have, it is not one project's
+// trouble if no call comes back.
+func (p *permits) sharers() int {
+	const many = 8
+	if p.active < many {
+		return p.active + 1
+	}
+	return p.active
+}
+
+// permit is what is remembered of a call that was granted.
+type permit struct {
+	probe bool // of a closed gate
+	cuts  int  // how often the limiter had been halved by then
+}
+
+// begin counts a call that was granted.
+func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
+	if pr.inFlight++; pr.inFlight == 1 {
+		p.active++
+	}
+	p.inFlight++
+	probe := pr.gate.err != nil
+	if probe {
+		p.probes++
+	}
+	pr.rate.spend(now, recipients)
+	p.rate.spend(now, recipients)
+	return permit{probe, p.limiter.cuts}
+}
+
+// end takes back the permit of a call that began at some time, and adjusts the limiter and the
+// project's gate. It tells for how long the gate closed now, and whether it opened again.
+func (p *permits) end(now, began time.Time, id string, pr *project, its permit, res *result) (closed time.Duration, opened bool) {
+	if pr.inFlight--; pr.inFlight == 0 {
+		p.active--
+	}
+	p.inFlight--
+	if its.probe {
+		p.probes--
+	}
+	p.limiter.learn(now, id, its, p.inFlight-p.probes, res.err)
+	if res.accepted() {
+		pr.successes = min(pr.successes+1, p.concurrency)
+		return 0, pr.gate.succeed(began)
+	}
+	pr.successes = 0
+	return pr.gate.fail(now, began, res.err), false
+}
