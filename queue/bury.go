@@ -15,12 +15,13 @@ import (
 func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
 	msgs := make([]*nats.Msg, len(letters))
 	for i := range letters {
-		data, err := q.encodeLetter(letters[i])
+		header := nats.Header{}
+		letters[i].encode(header)
+		data, err := encodeLetter(letters[i], int(q.nc.MaxPayload())-headersSize(header))
 		if err != nil {
 			return fmt.Errorf("bury job %s: %w", letters[i].Origin, err)
 		}
-		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data, Header: nats.Header{}}
-		letters[i].encode(msgs[i].Header)
+		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data, Header: header}
 		if strings.ContainsAny(msgs[i].Subject, " \t\r\n") { // which the connection does not look at
 			return fmt.Errorf("bury job %q: its project, reason or place is no part of a subject", letters[i].Origin)
 		}
@@ -31,10 +32,9 @@ func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
 	return nil
 }
 
-// encodeLetter shortens what is not needed for a replay, the details of the failures, where the
-// letter would otherwise exceed what the server takes.
-func (q *Queue) encodeLetter(l DeadLetter) ([]byte, error) {
-	room := int(q.nc.MaxPayload())
+// encodeLetter leaves out what is not needed for a replay, the details of the failures, where the
+// letter would otherwise take more than room bytes.
+func encodeLetter(l DeadLetter, room int) ([]byte, error) {
 	data, err := json.Marshal(l)
 	if err != nil || len(data) <= room {
 		return data, err

@@ -89,7 +89,7 @@ func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
 	}
 	lease.holder = j
 	lease.since = time.Now().Add(-s.pauses.age())
-	lease.size = len(msg.Data())
+	lease.size = len(msg.Data()) + headersSize(msg.Headers())
 	lease.LapseAt(lease.since.Add(s.ackWait))
 
 	lease.from = s

@@ -14,7 +14,7 @@ type JobsConfig struct {
 	// Window is how many jobs of one stream are held at most. The worker reads this far ahead to
 	// fill batches and to take turns between projects. Zero: 20,000.
 	Window int
-	// WindowBytes bounds the payloads held of one stream, in bytes. Zero: 64 MiB.
+	// WindowBytes bounds the payloads and headers held of one stream, in bytes. Zero: 64 MiB.
 	WindowBytes int
 	// MaxHold is how long one lease is renewed; it lapses after that. Zero: 15 minutes.
 	MaxHold time.Duration

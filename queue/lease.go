@@ -41,7 +41,7 @@ type Lease struct {
 	// when it came.
 	until atomic.Int64
 	since time.Time
-	size  int // bytes of payload
+	size  int // bytes of payload and headers
 	from  *source
 }
 

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,8 +21,8 @@ type pendingPublish struct {
 }
 
 // send puts a job on its way without waiting for answers.
-func (p *Publisher) send(priority Priority, job Job) pendingPublish {
-	out := p.prepare(priority, job)
+func (p *Publisher) send(priority Priority, job Job, headers map[string][]string) pendingPublish {
+	out := p.prepare(priority, job, headers)
 	for _, msg := range out.msgs {
 		out.futures = append(out.futures, p.publish(msg))
 	}
@@ -29,7 +30,7 @@ func (p *Publisher) send(priority Priority, job Job) pendingPublish {
 }
 
 // prepare makes the messages of a job; err tells why it cannot be sent.
-func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
+func (p *Publisher) prepare(priority Priority, job Job, headers map[string][]string) (out pendingPublish) {
 	if job.ID == "" {
 		job.ID = nuid.Next()
 	}
@@ -40,8 +41,12 @@ func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
 	if out.err = job.Validate(); out.err != nil {
 		return out
 	}
+	if out.err = validateHeaders(headers); out.err != nil {
+		return out
+	}
 	job.WovenIDs = unique(append([]string(nil), job.WovenIDs...)) // the caller's slice stays as it was
-	chunks, err := job.chunks(p.cfg.MaxRecipients, int(jobSizeLimit(p.q.nc.MaxPayload()))-headerRoom)
+	room := int(jobSizeLimit(p.q.nc.MaxPayload())) - headerRoom - headersSize(headers)
+	chunks, err := job.chunks(p.cfg.MaxRecipients, room)
 	if err != nil {
 		out.err = fmt.Errorf("encode job %s: %w", job.ID, err)
 		return out
@@ -57,6 +62,7 @@ func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
 			id = fmt.Sprintf("%s.%d.%d", id, chunk.first, chunk.count)
 		}
 		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: chunk.data, Header: nats.Header{}}
+		maps.Copy(msg.Header, headers)
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 		msg.Header.Set(jetstream.ExpectedStreamHeader, JobStream(priority))
 		out.msgs = append(out.msgs, msg)

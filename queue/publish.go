@@ -55,7 +55,15 @@ type Receipt struct {
 // one of these is the cause; the receipt names the job in any case, so that the same job can be
 // published again with the same id.
 func (p *Publisher) Publish(ctx context.Context, priority Priority, job Job) (Receipt, error) {
-	return p.collect(ctx, p.send(priority, job), p.cfg.RetryFor > 0)
+	return p.PublishWithHeaders(ctx, priority, job, nil)
+}
+
+// PublishWithHeaders is Publish with headers that travel with the job, such as the trace context
+// that an OpenTelemetry propagator injects into a propagation.HeaderCarrier: they come with the job
+// whenever it is leased, also after it was split, deferred or replayed. Names that begin with Nats-
+// or Chatrelay-, Status, Description, and more than 48 KiB in all match [ErrInvalid].
+func (p *Publisher) PublishWithHeaders(ctx context.Context, priority Priority, job Job, headers map[string][]string) (Receipt, error) {
+	return p.collect(ctx, p.send(priority, job, headers), p.cfg.RetryFor > 0)
 }
 
 // PublishAll publishes many jobs with up to 4,096 on their way at once, and calls done for each in
@@ -70,7 +78,7 @@ func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job
 		defer close(way)
 		for priority, job := range jobs {
 			select {
-			case way <- p.send(priority, job):
+			case way <- p.send(priority, job, nil):
 			case <-ctx.Done():
 				return
 			}

@@ -113,7 +113,7 @@ func TestPublishAgainWithAnotherLimitLosesNobody(t *testing.T) {
 	}
 	for _, limit := range []int{20, 500} {
 		q := newQueue(t)
-		begun := q.Publisher(PublisherConfig{MaxRecipients: 10}).prepare(Normal, job("big", "m", ids...))
+		begun := q.Publisher(PublisherConfig{MaxRecipients: 10}).prepare(Normal, job("big", "m", ids...), nil)
 		if _, err := q.js.PublishMsg(t.Context(), begun.msgs[0]); err != nil { // and here it crashed
 			t.Fatal(err)
 		}
