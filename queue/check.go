@@ -12,7 +12,8 @@ import (
 )
 
 // Check tells what is missing or unsuitable among streams and consumers; nil means that all
-// promises can be kept. It changes nothing.
+// promises can be kept. It changes nothing. What it finds matches [ErrNotReady], and [ErrMissing]
+// if something is missing; the error may also match [ErrNoJetStream].
 func (q *Queue) Check(ctx context.Context) error {
 	var missing []string
 	var errs []error
@@ -23,7 +24,7 @@ func (q *Queue) Check(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("look up stream %s: %w", want.Name, plainAPI(err))
+			return lookupError("stream "+want.Name, err)
 		}
 		if faults := streamFaults(stream.CachedInfo().Config, want); len(faults) > 0 {
 			errs = append(errs, unsuitable(want.Name, faults))
@@ -37,14 +38,14 @@ func (q *Queue) Check(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("look up consumer of %s: %w", want.Name, plainAPI(err))
+			return lookupError("consumer "+ConsumerName+" of "+want.Name, err)
 		}
 		if faults := consumerFaults(consumer.CachedInfo().Config, consumerConfig(want.Name)); len(faults) > 0 {
 			errs = append(errs, unsuitable("consumer "+ConsumerName+" of "+want.Name, faults))
 		}
 	}
 	if len(missing) > 0 {
-		errs = append(errs, fmt.Errorf("%w: missing: %s; create them with: chatrelay init", ErrNotReady, strings.Join(missing, ", ")))
+		errs = append(errs, fmt.Errorf("%w: %s", ErrMissing, strings.Join(missing, ", ")))
 	}
 	return errors.Join(errs...)
 }

@@ -43,7 +43,8 @@ type Queue struct {
 	id string // of this connection, among workers
 }
 
-// Connect reaches NATS. Close the queue when done with it.
+// Connect reaches NATS. Close the queue when done with it. The error matches [ErrNoServer] when
+// nobody answers.
 func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	if cfg.URL == "" {
 		cfg.URL = DefaultURL
@@ -85,7 +86,7 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 		if err == nil {
 			return open(nc)
 		}
-		err = fmt.Errorf("connect to NATS at %s: %w", redactURLs(cfg.URL), plainConnect(err))
+		err = fmt.Errorf("connect to NATS at %s: %w", redactURLs(cfg.URL), connectError(err))
 		if errors.Is(err, nats.ErrAuthorization) || !time.Now().Before(deadline) {
 			return nil, err
 		}
@@ -109,14 +110,6 @@ func open(nc *nats.Conn) (*Queue, error) {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	return &Queue{nc: nc, js: js, id: nuid.Next()}, nil
-}
-
-// plainConnect says in plain words the one failure that everybody meets first.
-func plainConnect(err error) error {
-	if errors.Is(err, nats.ErrNoServers) {
-		return fmt.Errorf("no server answers there; is it running, and is --nats-url right? (%w)", err)
-	}
-	return err
 }
 
 // redactURLs hides the passwords that NATS addresses may carry.

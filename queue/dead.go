@@ -143,11 +143,8 @@ func getLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLe
 
 func (q *Queue) deadStream(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := q.js.Stream(ctx, DeadStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("%w: missing: %s; create it with: chatrelay init", ErrNotReady, DeadStream)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", DeadStream, plainAPI(err))
+		return nil, lookupError("stream "+DeadStream, err)
 	}
 	return stream, nil
 }

@@ -58,7 +58,7 @@ func (q *Queue) initStream(ctx context.Context, cfg InitConfig, want jetstream.S
 		}
 		return "created", q.initConsumer(ctx, stream, want.Name)
 	case err != nil:
-		return "", fmt.Errorf("look up stream %s: %w", want.Name, plainAPI(err))
+		return "", lookupError("stream "+want.Name, err)
 	}
 	have := stream.CachedInfo().Config
 	if faults := streamFaults(have, want); len(faults) > 0 {
@@ -89,7 +89,7 @@ func (q *Queue) firstSeq(ctx context.Context, want jetstream.StreamConfig) (uint
 		case err == nil:
 			return uint64(time.Now().UnixMilli()), nil
 		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return 0, fmt.Errorf("look up stream %s: %w", name, plainAPI(err))
+			return 0, lookupError("stream "+name, err)
 		}
 	}
 	return 0, nil

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -81,7 +80,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	for _, name := range streams {
 		consumer, err := q.js.Consumer(ctx, name, ConsumerName)
 		if err != nil {
-			return nil, fmt.Errorf("look up consumer of %s: %w", name, err)
+			return nil, lookupError("consumer "+ConsumerName+" of "+name, err)
 		}
 		j.sources = append(j.sources, &source{
 			stream: name, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait,

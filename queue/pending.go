@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -145,8 +146,22 @@ func await(ctx context.Context, future jetstream.PubAckFuture) (*jetstream.PubAc
 	case ack := <-future.Ok():
 		return ack, nil
 	case err := <-future.Err():
-		return nil, plainPublish(err)
+		return nil, publishError(err)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// retryable tells whether the same publication may succeed later: not after an answer that is
+// final, nor when the connection is closed for good.
+func retryable(err error) bool {
+	if errors.Is(err, ErrFull) {
+		return true
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) { // 429 and 5xx: the server is busy, or its cluster has no leader just now
+		return api.Code == 429 || api.Code >= 500
+	}
+	return !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTooLarge) &&
+		!errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.Canceled)
 }

@@ -38,12 +38,12 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	// Either the server stored the job now, or, PubAck.Duplicate, it did so when this very letter
 	// was replayed before and the deletion was not reached. Both are a job in the stream.
 	_, err = q.js.PublishMsg(ctx, msg)
-	if err = plainPublish(err); errors.Is(err, ErrTooLarge) {
+	if err = publishError(err); errors.Is(err, ErrTooLarge) {
 		// It was as large as the stream takes and has grown by its headers. What has come due has
 		// room for these.
 		msg.Subject = duePrefix + string(l.Priority) + "." + l.ProjectID
 		_, err = q.js.PublishMsg(ctx, msg)
-		err = plainPublish(err)
+		err = publishError(err)
 	}
 	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)

@@ -152,7 +152,7 @@ func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
 			select {
 			case <-f.Ok():
 			case err := <-f.Err():
-				return plainPublish(err)
+				return publishError(err)
 			case <-ctx.Done():
 				return ctx.Err()
 			}

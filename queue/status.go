@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -86,11 +85,11 @@ type Backlog struct {
 func (q *Queue) Backlog(ctx context.Context, name string) (Backlog, error) {
 	stream, err := q.js.Stream(ctx, name)
 	if err != nil {
-		return Backlog{}, fmt.Errorf("look up stream %s (created by: chatrelay init): %w", name, plainAPI(err))
+		return Backlog{}, lookupError("stream "+name, err)
 	}
 	consumer, err := stream.Consumer(ctx, ConsumerName)
 	if err != nil {
-		return Backlog{}, fmt.Errorf("look up consumer of %s (created by: chatrelay init): %w", name, err)
+		return Backlog{}, lookupError("consumer "+ConsumerName+" of "+name, err)
 	}
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
 	b := Backlog{Stored: state.Msgs, Queued: info.NumPending, Held: info.NumAckPending}
@@ -107,7 +106,7 @@ func (q *Queue) count(ctx context.Context, subject string) (uint64, error) {
 		FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 5 * time.Second,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("count %s: %w", subject, err)
+		return 0, lookupError("stream "+DeadStream, err)
 	}
 	info := consumer.CachedInfo()
 	_ = q.js.DeleteConsumer(ctx, DeadStream, info.Name) // it vanishes by itself in five seconds
