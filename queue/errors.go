@@ -9,34 +9,33 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What stands in the way of a whole queue, to be matched with errors.Is. Errors about one job or
-// one letter are beside the functions that return them.
+// Errors about the server and its streams; match them with errors.Is.
 var (
-	// ErrNoServer is matched when nobody answers at the address. [Connect] returns it.
+	// ErrNoServer is returned by [Connect] when no server answers at the address.
 	ErrNoServer = errors.New("no NATS server answers")
-	// ErrNoJetStream is matched when the server, or this account on it, has JetStream turned off.
-	// Every function that looks up a stream returns it.
+	// ErrNoJetStream is returned by every method that looks up a stream when the server has
+	// JetStream turned off, or turned off for this account.
 	ErrNoJetStream = errors.New("the NATS server has JetStream turned off")
-	// ErrNotReady is matched when streams or consumers are missing or unsuitable. [Queue.Check],
-	// and every function that looks up a stream, return it.
+	// ErrNotReady is returned by [Queue.Check], [Queue.Init] and [Queue.Jobs] when a stream or
+	// consumer is missing or unsuitable.
 	ErrNotReady = errors.New("streams not ready")
-	// ErrMissing is matched, and ErrNotReady too, when streams or consumers are missing.
-	// [Queue.Init] creates these.
+	// ErrMissing is returned by every method that looks up a stream or consumer that is missing.
+	// [Queue.Init] creates it. What matches ErrMissing matches ErrNotReady too.
 	ErrMissing = fmt.Errorf("%w: missing", ErrNotReady)
-	// ErrNoStream is matched when no stream takes what is published: it is missing, or its server
-	// has JetStream turned off.
+	// ErrNoStream is returned by every method that publishes when no stream takes the message: the
+	// stream is missing, or the server has JetStream turned off.
 	ErrNoStream = errors.New("no stream takes it")
 )
 
-// ErrFull is matched when a stream is full or a project has used up its quota. Nothing was
-// dropped: the job is not stored, and publishing it again later may succeed.
+// ErrFull is returned when a stream is full or a project has used up its quota. The message was not
+// stored, and publishing it again later may succeed.
 var ErrFull = errors.New("the stream is full")
 
-// ErrTooLarge is matched when a job exceeds what the stream or the server takes in one message.
+// ErrTooLarge is returned when a job exceeds what the stream or the server takes in one message.
 var ErrTooLarge = errors.New("the job is too large for one message")
 
-// connectError gives a failure to connect its type. Errors of the system are about the way to the
-// server, but for those that a server caused by its answer.
+// connectError gives a failure to connect its type. An error of the network layer that is neither a
+// failed dial nor a timeout, such as a refused TLS handshake, means that a server did answer.
 func connectError(err error) error {
 	var system *net.OpError
 	if errors.Is(err, nats.ErrNoServers) || errors.As(err, &system) && (system.Op == "dial" || system.Timeout()) {
@@ -57,8 +56,8 @@ func lookupError(what string, err error) error {
 }
 
 // Error codes of the JetStream API that mean "not now": limits of the stream (10077), of the
-// server's storage (10023, 10047) or of an account (10002, 10028), and an overloaded ingest (10167).
-// See errors.json of nats-server.
+// server's storage (10023, 10047) or of an account (10002, 10028), and too many messages waiting to
+// be stored (10167). They are listed in errors.json of nats-server.
 var fullCodes = map[jetstream.ErrorCode]bool{10077: true, 10023: true, 10047: true, 10002: true, 10028: true, 10167: true}
 
 const codeTooLarge jetstream.ErrorCode = 10054 // message size exceeds maximum allowed

@@ -59,9 +59,9 @@ func TestErrorsWithoutStreams(t *testing.T) {
 		}
 		plainWords(t, err)
 	}
-	_, err := q.Publisher(PublisherConfig{RetryFor: -1}).Publish(deadline(t), Normal, job("one", "m", "a"))
-	if !errors.Is(err, ErrNoStream) {
-		t.Fatalf("publish: %v", err)
+	receipt, err := q.Publisher(PublisherConfig{RetryFor: -1}).Publish(deadline(t), Normal, job("one", "m", "a"))
+	if !errors.Is(err, ErrNoStream) || receipt.JobID != "one" {
+		t.Fatalf("publish: %+v, %v", receipt, err)
 	}
 	plainWords(t, err)
 

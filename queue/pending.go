@@ -30,7 +30,7 @@ func (p *Publisher) send(priority Priority, job Job, headers map[string][]string
 	return out
 }
 
-// prepare makes the messages of a job; err tells why it cannot be sent.
+// prepare makes the messages of a job, or sets err if it cannot be sent.
 func (p *Publisher) prepare(priority Priority, job Job, headers map[string][]string) (out pendingPublish) {
 	if job.ID == "" {
 		job.ID = nuid.Next()
@@ -54,12 +54,12 @@ func (p *Publisher) prepare(priority Priority, job Job, headers map[string][]str
 	}
 	out.receipt.Parts = len(chunks)
 	for _, chunk := range chunks {
-		// All projects share a stream and its duplicate window, so ids are told apart by project.
+		// All projects share a stream and its duplicate window, so the id includes the project.
 		id := job.ProjectID + "." + job.ID
 		if len(chunks) > 1 {
-			// Which recipients a part has depends on limits that may differ when it is published
-			// again, so the id names them; an id that named its number would let one part pass
-			// for another, and lose recipients. A dot cannot stand in a job id.
+			// The id says which recipients the part has. Were it the number of the part, and the
+			// limits different when the job is published again, then one part would be taken for
+			// a duplicate of another and its recipients lost. Job ids contain no dot.
 			id = fmt.Sprintf("%s.%d.%d", id, chunk.first, chunk.count)
 		}
 		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: chunk.data, Header: nats.Header{}}
@@ -71,7 +71,7 @@ func (p *Publisher) prepare(priority Priority, job Job, headers map[string][]str
 	return out
 }
 
-// publish never fails: what keeps a message from being sent is the future's error.
+// publish sends a message. If it cannot be sent, the error is in the future.
 func (p *Publisher) publish(msg *nats.Msg) jetstream.PubAckFuture {
 	future, err := p.q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(10*time.Second))
 	if err != nil {
@@ -116,9 +116,9 @@ func (p *Publisher) collect(ctx context.Context, out pendingPublish, patient boo
 	return out.receipt, nil
 }
 
-// retry publishes again what failed because of cause, at once and then with growing pauses. At
-// once, because the answer may be old: when thousands were on their way while the stream was full
-// or the server away, only the first of them should wait.
+// retry publishes a message again that failed because of cause: at once, and then with growing pauses.
+// At once, because cause may be out of date: of thousands that failed together while the stream was
+// full or the server away, only the first has to wait.
 func (p *Publisher) retry(ctx context.Context, msg *nats.Msg, cause error) (*jetstream.PubAck, error) {
 	p.cfg.OnRetry(cause)
 	wait := backoff.WithContext(backoff.NewExponentialBackOff(
@@ -152,8 +152,8 @@ func await(ctx context.Context, future jetstream.PubAckFuture) (*jetstream.PubAc
 	}
 }
 
-// retryable tells whether the same publication may succeed later: not after an answer that is
-// final, nor when the connection is closed for good.
+// retryable reports whether the same publication may succeed later. It may not after a final answer,
+// nor once the connection was closed for good.
 func retryable(err error) bool {
 	if errors.Is(err, ErrFull) {
 		return true

@@ -25,14 +25,6 @@ func TestPublishValidatesBeforeSending(t *testing.T) {
 	}
 }
 
-func TestPublishWithoutStreamsSaysWhatToDo(t *testing.T) {
-	q, _ := newQueueAt(t)
-	receipt, err := q.Publisher(PublisherConfig{RetryFor: -1}).Publish(deadline(t), Normal, job("one", "m", "w"))
-	if err == nil || !strings.Contains(err.Error(), "chatrelay init") || receipt.JobID != "one" {
-		t.Errorf("receipt %+v, error %v", receipt, err)
-	}
-}
-
 func TestPublishTwiceStoresOnce(t *testing.T) {
 	q := newQueue(t)
 	pub := q.Publisher(PublisherConfig{})
