@@ -7,7 +7,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// newLease reads a delivered message. What cannot be read as a job is a lease too, an invalid one.
+// newLease makes a lease of a delivered message. A message that is not a valid job becomes a lease
+// with Invalid set, so that it can be buried.
 func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -41,12 +42,12 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	return l, nil
 }
 
-// decodeSafely takes a payload that the decoder panics over for an invalid one: otherwise every
-// worker would end over it in turn.
+// decodeSafely treats a payload that makes the decoder panic as invalid. Otherwise it would crash
+// one worker after another.
 func decodeSafely(data []byte) (job Job, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			job, err = Job{}, invalid("the decoder panics over it: %.100s", fmt.Sprint(p))
+			job, err = Job{}, invalid("the decoder panicked: %.100s", fmt.Sprint(p))
 		}
 	}()
 	return DecodeJob(data)

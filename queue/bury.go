@@ -9,20 +9,22 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Bury keeps dead letters. When it returns nil the server has acknowledged every one of them.
-// Burying a letter of the same project, reason and place again replaces it, so that a repeated
-// settlement writes it once.
+// Bury stores dead letters. When it returns nil the server has acknowledged every one of them.
+// Burying a letter of the same project, reason and origin again replaces it, so a settlement that is
+// repeated leaves one letter. The error matches [ErrFull] when NOTIFY_DEAD is full, and [ErrNoStream]
+// when it is missing.
 func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
 	msgs := make([]*nats.Msg, len(letters))
 	for i := range letters {
-		data, err := q.encodeLetter(letters[i])
+		header := nats.Header{}
+		letters[i].encode(header)
+		data, err := encodeLetter(letters[i], int(q.nc.MaxPayload())-headersSize(header))
 		if err != nil {
 			return fmt.Errorf("bury job %s: %w", letters[i].Origin, err)
 		}
-		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data, Header: nats.Header{}}
-		letters[i].encode(msgs[i].Header)
-		if strings.ContainsAny(msgs[i].Subject, " \t\r\n") { // which the connection does not look at
-			return fmt.Errorf("bury job %q: its project, reason or place is no part of a subject", letters[i].Origin)
+		msgs[i] = &nats.Msg{Subject: letters[i].subject(), Data: data, Header: header}
+		if strings.ContainsAny(msgs[i].Subject, " \t\r\n") { // the connection does not check subjects
+			return fmt.Errorf("bury job %q: its project, reason or origin contains white space", letters[i].Origin)
 		}
 	}
 	if err := q.publishAll(ctx, msgs); err != nil {
@@ -31,10 +33,9 @@ func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
 	return nil
 }
 
-// encodeLetter shortens what is not needed for a replay, the details of the failures, where the
-// letter would otherwise exceed what the server takes.
-func (q *Queue) encodeLetter(l DeadLetter) ([]byte, error) {
-	room := int(q.nc.MaxPayload())
+// encodeLetter leaves out the details of the failures, which a replay does not need, if the letter
+// would otherwise take more than room bytes.
+func encodeLetter(l DeadLetter, room int) ([]byte, error) {
 	data, err := json.Marshal(l)
 	if err != nil || len(data) <= room {
 		return data, err

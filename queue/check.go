@@ -11,8 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Check tells what is missing or unsuitable among streams and consumers; nil means that all
-// promises can be kept. It changes nothing.
+// Check returns an error that names every stream and consumer that is missing or unsuitable, and
+// changes nothing. The error matches [ErrNotReady], and also [ErrMissing] if something is missing. It
+// matches [ErrNoJetStream] if nothing could be looked up.
 func (q *Queue) Check(ctx context.Context) error {
 	var missing []string
 	var errs []error
@@ -23,7 +24,7 @@ func (q *Queue) Check(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("look up stream %s: %w", want.Name, plainAPI(err))
+			return lookupError("stream "+want.Name, err)
 		}
 		if faults := streamFaults(stream.CachedInfo().Config, want); len(faults) > 0 {
 			errs = append(errs, unsuitable(want.Name, faults))
@@ -37,14 +38,14 @@ func (q *Queue) Check(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("look up consumer of %s: %w", want.Name, plainAPI(err))
+			return lookupError("consumer "+ConsumerName+" of "+want.Name, err)
 		}
 		if faults := consumerFaults(consumer.CachedInfo().Config, consumerConfig(want.Name)); len(faults) > 0 {
 			errs = append(errs, unsuitable("consumer "+ConsumerName+" of "+want.Name, faults))
 		}
 	}
 	if len(missing) > 0 {
-		errs = append(errs, fmt.Errorf("%w: missing: %s; create them with: chatrelay init", ErrNotReady, strings.Join(missing, ", ")))
+		errs = append(errs, fmt.Errorf("%w: %s", ErrMissing, strings.Join(missing, ", ")))
 	}
 	return errors.Join(errs...)
 }
@@ -53,7 +54,7 @@ func unsuitable(name string, faults []string) error {
 	return fmt.Errorf("%w: %s: %s", ErrNotReady, name, strings.Join(faults, "; "))
 }
 
-// streamFaults lists what about a stream would break a promise.
+// streamFaults lists the settings of a stream that could lose or repeat jobs.
 func streamFaults(have, want jetstream.StreamConfig) (faults []string) {
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -64,7 +65,7 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []string) {
 	check(have.Retention == want.Retention, "its retention is %v, must be %v", have.Retention, want.Retention)
 	check(have.Storage == jetstream.FileStorage, "its storage is memory, must be file: a restart would lose it")
 	check(have.Discard == want.Discard, "its discard policy is %v, must be %v", have.Discard, want.Discard)
-	check(have.MaxAge == 0, "its max_age is %v, must be 0: what is too old would vanish without a letter", have.MaxAge)
+	check(have.MaxAge == 0, "its max_age is %v, must be 0: older messages would vanish without a dead letter", have.MaxAge)
 	check(have.AllowMsgSchedules == want.AllowMsgSchedules, "allow_msg_schedules is %v, must be %v", have.AllowMsgSchedules, want.AllowMsgSchedules)
 	check(have.Discard != jetstream.DiscardOld || (have.MaxMsgs <= 0 && have.MaxBytes <= 0 && have.MaxMsgsPerSubject <= 0),
 		"it has limits although it discards old messages: waiting jobs would vanish")
@@ -85,7 +86,7 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []string) {
 	return faults
 }
 
-// consumerFaults lists what about a consumer would strand or repeat jobs.
+// consumerFaults lists the settings of a consumer that could strand or repeat jobs.
 func consumerFaults(have, want jetstream.ConsumerConfig) (faults []string) {
 	check := func(ok bool, format string, args ...any) {
 		if !ok {

@@ -17,7 +17,7 @@ type Filter struct {
 	Since     time.Time // failed at this time or later
 	Until     time.Time // failed before this time
 	Job       string    // the job id
-	Recipient string    // a recipient among the letter's
+	Recipient string    // one of the letter's recipients
 }
 
 func (f Filter) matches(l *DeadLetter) bool {
@@ -41,12 +41,13 @@ func (f Filter) subject() string {
 	return deadPrefix + project + "." + reason + ".*"
 }
 
-// idleTimeout is how long no letter may come before the server is asked whether any are left: letters
-// that somebody else drops do not come, and nobody tells.
+// idleTimeout is how long to wait for the next letter before asking the server whether any are left:
+// letters that were dropped meanwhile do not come, and the server does not say so by itself.
 const idleTimeout = time.Second
 
 // DeadLetters calls yield for the letters that match, oldest first, until it returns false. It
-// ends with the last letter that was there when it began.
+// ends with the last letter that was there when it began. The error matches [ErrMissing] or
+// [ErrNoJetStream] where one of these is the cause.
 func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter) bool) error {
 	stream, err := q.deadStream(ctx)
 	if err != nil {
@@ -56,7 +57,7 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 	if err != nil {
 		return fmt.Errorf("read %s: %w", DeadStream, err)
 	}
-	defer func() { // it would vanish by itself in five minutes, but a stream takes only a thousand
+	defer func() { // it would vanish by itself after five minutes, but a stream takes only 1,000 consumers
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		_ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name)
@@ -90,13 +91,13 @@ func (q *Queue) DeadLetters(ctx context.Context, f Filter, yield func(DeadLetter
 		if f.matches(&letter) && !yield(letter) {
 			return nil
 		}
-		// Letters dropped by somebody else meanwhile will not come; the server's count tells.
+		// Letters that were dropped meanwhile will not come; the server's count leaves them out.
 		left = min(left, meta.NumPending+1)
 	}
 	return nil
 }
 
-// nextLetter waits for a letter; nil means that none are left.
+// nextLetter waits for the next letter and returns nil when none are left.
 func nextLetter(ctx context.Context, consumer jetstream.Consumer, messages jetstream.MessagesContext) (jetstream.Msg, error) {
 	for none := false; ; {
 		wait, cancel := context.WithTimeout(ctx, idleTimeout)
@@ -106,12 +107,13 @@ func nextLetter(ctx context.Context, consumer jetstream.Consumer, messages jetst
 		if err == nil || !silent {
 			return msg, err
 		}
-		// The server's answer comes behind what it had sent before, so after it that is here.
+		// Whatever the server sent before this answer arrives before it, so after a count of zero
+		// one more wait is enough.
 		if none {
 			return nil, nil
 		}
 		info, err := consumer.Info(ctx)
-		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) { // it is made again after a restart of the server
+		if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) { // after a restart of the server the client makes it again
 			return nil, err
 		}
 		none = err == nil && info.NumPending == 0
@@ -121,7 +123,8 @@ func nextLetter(ctx context.Context, consumer jetstream.Consumer, messages jetst
 // ErrNoLetter is matched when there is no dead letter at a sequence.
 var ErrNoLetter = errors.New("no such dead letter")
 
-// DeadLetter gives the letter at a sequence of NOTIFY_DEAD.
+// DeadLetter returns the letter at a sequence of NOTIFY_DEAD. The error matches [ErrNoLetter] when
+// there is none.
 func (q *Queue) DeadLetter(ctx context.Context, seq uint64) (DeadLetter, error) {
 	stream, err := q.deadStream(ctx)
 	if err != nil {
@@ -143,11 +146,8 @@ func getLetter(ctx context.Context, stream jetstream.Stream, seq uint64) (DeadLe
 
 func (q *Queue) deadStream(ctx context.Context) (jetstream.Stream, error) {
 	stream, err := q.js.Stream(ctx, DeadStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil, fmt.Errorf("%w: missing: %s; create it with: chatrelay init", ErrNotReady, DeadStream)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", DeadStream, plainAPI(err))
+		return nil, lookupError("stream "+DeadStream, err)
 	}
 	return stream, nil
 }

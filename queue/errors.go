@@ -1,33 +1,69 @@
 package queue
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrNotReady is matched by what [Queue.Check] returns when streams are missing or unsuitable.
-var ErrNotReady = errors.New("streams not ready")
+// Errors about the server and its streams; match them with errors.Is.
+var (
+	// ErrNoServer is returned by [Connect] when no server answers at the address.
+	ErrNoServer = errors.New("no NATS server answers")
+	// ErrNoJetStream is returned by every method that looks up a stream when the server has
+	// JetStream turned off, or turned off for this account.
+	ErrNoJetStream = errors.New("the NATS server has JetStream turned off")
+	// ErrNotReady is returned by [Queue.Check], [Queue.Init] and [Queue.Jobs] when a stream or
+	// consumer is missing or unsuitable.
+	ErrNotReady = errors.New("streams not ready")
+	// ErrMissing is returned by every method that looks up a stream or consumer that is missing.
+	// [Queue.Init] creates it. What matches ErrMissing matches ErrNotReady too.
+	ErrMissing = fmt.Errorf("%w: missing", ErrNotReady)
+	// ErrNoStream is returned by every method that publishes when no stream takes the message: the
+	// stream is missing, or the server has JetStream turned off.
+	ErrNoStream = errors.New("no stream takes it")
+)
 
-// ErrFull is matched when a stream is full or a project has used up its quota. Nothing was
-// dropped: the job is not stored, and publishing it again later may succeed.
+// ErrFull is returned when a stream is full or a project has used up its quota. The message was not
+// stored, and publishing it again later may succeed.
 var ErrFull = errors.New("the stream is full")
 
-// ErrTooLarge is matched when a job exceeds what the stream or the server takes in one message.
+// ErrTooLarge is returned when a job exceeds what the stream or the server takes in one message.
 var ErrTooLarge = errors.New("the job is too large for one message")
 
+// connectError gives a failure to connect its type. An error of the network layer that is neither a
+// failed dial nor a timeout, such as a refused TLS handshake, means that a server did answer.
+func connectError(err error) error {
+	var system *net.OpError
+	if errors.Is(err, nats.ErrNoServers) || errors.As(err, &system) && (system.Op == "dial" || system.Timeout()) {
+		return fmt.Errorf("%w (%w)", ErrNoServer, err)
+	}
+	return err
+}
+
+// lookupError says what could not be looked up, and gives the failure its type.
+func lookupError(what string, err error) error {
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrConsumerNotFound):
+		return fmt.Errorf("%w: %s", ErrMissing, what)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("look up %s: %w (%w)", what, ErrNoJetStream, err)
+	}
+	return fmt.Errorf("look up %s: %w", what, err)
+}
+
 // Error codes of the JetStream API that mean "not now": limits of the stream (10077), of the
-// server's storage (10023, 10047) or of an account (10002, 10028), and an overloaded ingest (10167).
-// See errors.json of nats-server.
+// server's storage (10023, 10047) or of an account (10002, 10028), and too many messages waiting to
+// be stored (10167). They are listed in errors.json of nats-server.
 var fullCodes = map[jetstream.ErrorCode]bool{10077: true, 10023: true, 10047: true, 10002: true, 10028: true, 10167: true}
 
 const codeTooLarge jetstream.ErrorCode = 10054 // message size exceeds maximum allowed
 
-// plainPublish gives the errors that decisions hang on their types.
-func plainPublish(err error) error {
+// publishError gives a failure to publish its type.
+func publishError(err error) error {
 	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &api) && fullCodes[api.ErrorCode]:
@@ -35,29 +71,7 @@ func plainPublish(err error) error {
 	case errors.As(err, &api) && api.ErrorCode == codeTooLarge, errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		return fmt.Errorf("no stream takes it; create the streams with: chatrelay init (%w)", err)
-	}
-	return err
-}
-
-// retryable tells whether the same publication may succeed later: not after an answer that is
-// final, nor when the connection is closed for good.
-func retryable(err error) bool {
-	if errors.Is(err, ErrFull) {
-		return true
-	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) { // 429 and 5xx: the server is busy, or its cluster has no leader just now
-		return api.Code == 429 || api.Code >= 500
-	}
-	return !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTooLarge) &&
-		!errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.Canceled)
-}
-
-// plainAPI says in plain words that the server has no JetStream.
-func plainAPI(err error) error {
-	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-		return fmt.Errorf("this NATS server has JetStream turned off; start it with -js (%w)", err)
+		return fmt.Errorf("%w (%w)", ErrNoStream, err)
 	}
 	return err
 }

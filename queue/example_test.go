@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -10,9 +11,9 @@ import (
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
-// connect starts a NATS server for the examples and creates the streams. A service connects to
-// one that runs already, and the operator has called chatrelay init.
-func connect(ctx context.Context) (q *queue.Queue, stop func()) {
+// connect starts a NATS server for the examples and creates the streams. A service calls only
+// queue.Connect: its server runs already, with the streams on it.
+func connect(ctx context.Context) (q *queue.Queue, stopServer func()) {
 	dir, err := os.MkdirTemp("", "chatrelay")
 	if err != nil {
 		log.Fatal(err)
@@ -29,7 +30,6 @@ func connect(ctx context.Context) (q *queue.Queue, stop func()) {
 		log.Fatal(err)
 	}
 	return q, func() {
-		q.Close()
 		server.Stop()
 		_ = os.RemoveAll(dir)
 	}
@@ -44,14 +44,18 @@ var coffee = queue.Job{
 
 func ExamplePublisher() {
 	ctx := context.Background()
-	q, stop := connect(ctx)
-	defer stop()
+	q, stopServer := connect(ctx)
+	defer stopServer()
+	defer q.Close()
 
 	publisher := q.Publisher(queue.PublisherConfig{})
 	for range 2 { // publishing again, after a crash say, does no harm
 		receipt, err := publisher.Publish(ctx, queue.Normal, coffee)
-		if err != nil {
-			log.Fatal(err)
+		switch {
+		case errors.Is(err, queue.ErrInvalid), errors.Is(err, queue.ErrTooLarge):
+			log.Fatalf("never publish job %s again: %v", receipt.JobID, err)
+		case err != nil: // such as queue.ErrFull
+			log.Fatalf("publish job %s again later, with the same id: %v", receipt.JobID, err)
 		}
 		fmt.Printf("%+v\n", receipt)
 	}
@@ -60,10 +64,32 @@ func ExamplePublisher() {
 	// {JobID:order-8731-ready Parts:1 Duplicate:true}
 }
 
+// The trace context of a request comes with the job to the worker, and is there whenever the job is
+// leased again.
+func ExamplePublisher_PublishWithHeaders() {
+	ctx := context.Background()
+	q, stopServer := connect(ctx)
+	defer stopServer()
+	defer q.Close()
+
+	// With OpenTelemetry:
+	//	headers := propagation.HeaderCarrier{}
+	//	otel.GetTextMapPropagator().Inject(ctx, headers)
+	headers := map[string][]string{"traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}
+	receipt, err := q.Publisher(queue.PublisherConfig{}).PublishWithHeaders(ctx, queue.Normal, coffee, headers)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(receipt.JobID)
+	// Output:
+	// order-8731-ready
+}
+
 func ExampleJobs_Next() {
 	ctx := context.Background()
-	q, stop := connect(ctx)
-	defer stop()
+	q, stopServer := connect(ctx)
+	defer stopServer()
+	defer q.Close()
 	if _, err := q.Publisher(queue.PublisherConfig{}).Publish(ctx, queue.Urgent, coffee); err != nil {
 		log.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// What is no letter is shown, so that it can be dropped, and bars nobody's way.
+// A message that is not a letter is shown, so that it can be dropped, and the letters behind it are read.
 func TestForeignMessageAmongLetters(t *testing.T) {
 	q := newQueue(t)
 	bury := func(where string) {

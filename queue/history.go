@@ -1,6 +1,9 @@
 package queue
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -8,29 +11,28 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// History is what is remembered of a job across its lives: it travels with the job when the job is
-// deferred, split, buried or replayed. In a dead letter the members of the JSON form hold part of
-// it; all of it stands in the headers of the message.
+// History is what is remembered of a job when it is deferred, split, buried or replayed. It is kept in
+// the headers of the job's message, or of the dead letter's; the JSON of a letter repeats part of it.
 type History struct {
 	// Attempts counts the calls that were made for the job.
 	Attempts int `json:"attempts"`
-	// PublishedAt is when the job was first published; a replay publishes it anew.
+	// PublishedAt is when the job was first published. A replay counts as a first publication.
 	PublishedAt time.Time `json:"published_at"`
 	// Replays counts how often the job came back from the dead letters.
 	Replays int `json:"replays"`
-	// LastError is what the last call said. One line; longer ones are shortened to 256 bytes.
+	// LastError is the error of the last call, as one line, shortened to 256 bytes.
 	LastError string `json:"-"`
-	// Unreadable counts those of the calls whose answer may have meant delivery and could not be
-	// read.
+	// Unreadable counts the calls whose answer could not be read and may have meant delivery.
 	Unreadable int `json:"-"`
 	// Deferrals counts how often the job was deferred.
 	Deferrals int `json:"-"`
-	// Headers are what the producer sent along with the job, such as traceparent: all but those of
-	// NATS and of Chatrelay. Nil when there are none. Not to be changed.
+	// Headers are the producer's headers, such as traceparent: all but those of NATS and of
+	// Chatrelay, and at most 48 KiB (the largest are left out). Names are spelled as the producer
+	// spelled them, such as Traceparent. Nil if there are none. Do not change the map.
 	Headers map[string][]string `json:"-"`
 }
 
-// Headers that hold the history of a job that comes back.
+// Headers that hold the history.
 const (
 	headerPublished  = "Chatrelay-Published" // RFC 3339
 	headerAttempts   = "Chatrelay-Attempts"
@@ -40,13 +42,9 @@ const (
 	headerDeferrals  = "Chatrelay-Deferrals"
 )
 
-// encode sets the headers that decodeHistory reads. What is zero has none.
+// encode sets the headers that decodeHistory reads. Zero values get no header.
 func (h *History) encode(header nats.Header) {
-	for name, values := range h.Headers {
-		if travels(name) {
-			header[name] = values
-		}
-	}
+	maps.Copy(header, producerHeaders(h.Headers))
 	if !h.PublishedAt.IsZero() {
 		header.Set(headerPublished, h.PublishedAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -64,9 +62,9 @@ func (h *History) encode(header nats.Header) {
 	}
 }
 
-// decodeHistory reads the headers of a job or a letter. What is absent or cannot be read is zero.
+// decodeHistory reads the headers of a job or a letter. A value that is absent or malformed is zero.
 func decodeHistory(header nats.Header) (h History) {
-	// Most jobs come for the first time, and to parse what is absent would make an error of each.
+	// Most jobs have none of these headers, and parsing an empty string would allocate an error.
 	number := func(name string) (n int) {
 		if value := header.Get(name); value != "" {
 			n, _ = strconv.Atoi(value)
@@ -79,23 +77,86 @@ func decodeHistory(header nats.Header) (h History) {
 	h.Attempts, h.Replays = number(headerAttempts), number(headerReplays)
 	h.Unreadable, h.Deferrals = number(headerUnreadable), number(headerDeferrals)
 	h.LastError = header.Get(headerError)
-	for name, values := range header {
-		if travels(name) {
-			if h.Headers == nil {
-				h.Headers = map[string][]string{}
-			}
-			h.Headers[name] = values
-		}
-	}
+	h.Headers = producerHeaders(header)
 	return h
 }
 
-// travels tells whether a header is the producer's own. Those of NATS are instructions to the
-// server about one message (an id, an expected stream, a time to live), Status and Description mark
-// messages of the server itself, and Chatrelay's are set from the history.
+// maxHeaders bounds the producer's headers that travel, in bytes as headerSize counts them. The
+// server takes 64 KiB of headers in one message, and the headers of NATS and of the history have to
+// fit beside the producer's.
+const maxHeaders = 48 << 10
+
+// producerHeaders returns the headers that travel with a job, nil if there are none. If they exceed
+// maxHeaders the largest are left out: otherwise the job could not be settled. Trace context is small
+// and stays.
+func producerHeaders(header nats.Header) map[string][]string {
+	var own map[string][]string
+	size := 0
+	for name, values := range header {
+		if travels(name) {
+			if own == nil {
+				own = map[string][]string{}
+			}
+			own[name] = values
+			size += headerSize(name, values)
+		}
+	}
+	if size <= maxHeaders {
+		return own
+	}
+	names := slices.SortedFunc(maps.Keys(own), func(a, b string) int {
+		return cmp.Compare(headerSize(a, own[a]), headerSize(b, own[b]))
+	})
+	size = 0
+	for _, name := range names {
+		if size += headerSize(name, own[name]); size > maxHeaders {
+			delete(own, name)
+		}
+	}
+	return own
+}
+
+// headerSize is an upper bound of what a header takes in a message, and about what it takes in memory.
+func headerSize(name string, values []string) (n int) {
+	for _, value := range values {
+		n += len(name) + len(value) + 64
+	}
+	return n
+}
+
+func headersSize(headers map[string][]string) (n int) {
+	for name, values := range headers {
+		n += headerSize(name, values)
+	}
+	return n
+}
+
+// travels reports whether a header belongs to the producer and can be sent on. Headers of NATS are
+// instructions to the server about one message (an id, an expected stream, a time to live), Status
+// and Description mark messages of the server itself, and Chatrelay's are set from the history. Names
+// that nats.go refuses to send are left out too; the server and other clients accept them.
 func travels(name string) bool {
-	return !hasPrefixFold(name, "Nats-") && !hasPrefixFold(name, "Chatrelay-") &&
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return false
+		}
+	}
+	return name != "" && !hasPrefixFold(name, "Nats-") && !hasPrefixFold(name, "Chatrelay-") &&
 		!strings.EqualFold(name, "Status") && !strings.EqualFold(name, "Description")
+}
+
+// validateHeaders returns an error that matches [ErrInvalid] if not all of a producer's headers can
+// travel.
+func validateHeaders(headers map[string][]string) error {
+	for name := range headers {
+		if !travels(name) {
+			return invalid("header %.40q cannot travel with a job", name)
+		}
+	}
+	if n := headersSize(headers); n > maxHeaders {
+		return invalid("its headers take %d bytes, counting 64 for each value; at most %d can travel with a job", n, maxHeaders)
+	}
+	return nil
 }
 
 func hasPrefixFold(s, prefix string) bool {

@@ -9,13 +9,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// InitConfig says how [Queue.Init] creates what is missing. Zero values leave streams that exist
-// as they are, so that Init can be run again without repeating what it was told the first time.
+// InitConfig says how [Queue.Init] creates what is missing. A zero value leaves existing streams as
+// they are, so Init can be run again without repeating the limits of the first run.
 type InitConfig struct {
 	// Replicas of every stream, 1, 3 or 5. Zero: 1 for a new stream.
 	Replicas int
-	// MaxBytes bounds each job stream and the dead letters; a full one refuses and drops nothing.
-	// Zero: 1 GiB for a new stream. Negative: no bound but the server's.
+	// MaxBytes bounds each job stream and the dead letters; a full stream refuses new messages and
+	// drops none.
+	// Zero: 1 GiB for a new stream. Negative: only the server's own limits.
 	MaxBytes int64
 	// MaxQueued bounds the queued jobs of one project in one priority. Zero: no bound for a new
 	// stream. Negative: no bound.
@@ -29,8 +30,9 @@ type Change struct {
 }
 
 // Init creates the streams and consumers that are missing and raises limits that are lower than
-// asked for. What would have to change in a way that could lose data it reports as an error, and
-// leaves alone. It may be run again at any time.
+// asked for. It changes nothing that could lose data, and returns an error instead. It may be run
+// again at any time. The error matches [ErrNotReady] when an existing stream is unsuitable, and
+// [ErrNoJetStream] when JetStream is turned off.
 func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 	if size := jobSizeLimit(q.nc.MaxPayload()); size < 64<<10 {
 		return nil, fmt.Errorf("the server's max_payload of %d bytes is too small for dead letters; set it to 320 KiB or more (2240 KiB allow jobs of 1 MiB)", q.nc.MaxPayload())
@@ -58,7 +60,7 @@ func (q *Queue) initStream(ctx context.Context, cfg InitConfig, want jetstream.S
 		}
 		return "created", q.initConsumer(ctx, stream, want.Name)
 	case err != nil:
-		return "", fmt.Errorf("look up stream %s: %w", want.Name, plainAPI(err))
+		return "", lookupError("stream "+want.Name, err)
 	}
 	have := stream.CachedInfo().Config
 	if faults := streamFaults(have, want); len(faults) > 0 {
@@ -66,7 +68,7 @@ func (q *Queue) initStream(ctx context.Context, cfg InitConfig, want jetstream.S
 	}
 	raised, lower := raise(have, keep(cfg, have, want))
 	if lower != "" {
-		return "", fmt.Errorf("stream %s: %s; lowering a limit could lose data, so change it yourself with the nats CLI if you mean it", want.Name, lower)
+		return "", fmt.Errorf("stream %s: %s; a limit is not lowered, because that could lose data", want.Name, lower)
 	}
 	if raised == nil {
 		return "unchanged", q.initConsumer(ctx, stream, want.Name)
@@ -77,9 +79,9 @@ func (q *Queue) initStream(ctx context.Context, cfg InitConfig, want jetstream.S
 	return "updated", q.initConsumer(ctx, stream, want.Name)
 }
 
-// firstSeq lets a stream that is made anew while letters or schedules about an earlier one are
-// kept begin at the time in milliseconds: places such as normal-4711 must never name two different
-// jobs, or one letter or schedule would replace the other.
+// firstSeq is the first sequence of a new job stream: the time in milliseconds if there are letters
+// or schedules about jobs of an earlier stream of that name. An origin such as normal-4711 must never
+// name two different jobs, or the letter or schedule of one would replace that of the other.
 func (q *Queue) firstSeq(ctx context.Context, want jetstream.StreamConfig) (uint64, error) {
 	if want.Retention != jetstream.WorkQueuePolicy {
 		return 0, nil
@@ -89,7 +91,7 @@ func (q *Queue) firstSeq(ctx context.Context, want jetstream.StreamConfig) (uint
 		case err == nil:
 			return uint64(time.Now().UnixMilli()), nil
 		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return 0, fmt.Errorf("look up stream %s: %w", name, plainAPI(err))
+			return 0, lookupError("stream "+name, err)
 		}
 	}
 	return 0, nil
@@ -109,7 +111,7 @@ func (q *Queue) initConsumer(ctx context.Context, stream jetstream.Stream, name 
 	return nil
 }
 
-// keep leaves as they are the limits that were not asked for.
+// keep returns want with the limits that were not asked for as they are now.
 func keep(cfg InitConfig, have, want jetstream.StreamConfig) jetstream.StreamConfig {
 	if cfg.Replicas == 0 {
 		want.Replicas = have.Replicas
@@ -123,8 +125,8 @@ func keep(cfg InitConfig, have, want jetstream.StreamConfig) jetstream.StreamCon
 	return want
 }
 
-// raise gives the configuration with the wanted limits where they are higher, nil where there is
-// nothing to change, and says which wanted limit is lower.
+// raise returns the configuration with the wanted limits where these are higher, or nil if there is
+// nothing to change. If a wanted limit is lower, lower says which.
 func raise(have, want jetstream.StreamConfig) (raised *jetstream.StreamConfig, lower string) {
 	cfg := have
 	unlimited := func(n int64) int64 {

@@ -108,7 +108,7 @@ func TestLargestJobFitsInItsLetter(t *testing.T) {
 			q := newQueueWithPayload(t, maxPayload)
 			size := maxMsgSize(t, q, "NOTIFY_NORMAL")
 			subject := JobSubject(Normal, projectA)
-			if _, err := q.js.Publish(t.Context(), subject, make([]byte, size+1)); !errors.Is(plainPublish(err), ErrTooLarge) {
+			if _, err := q.js.Publish(t.Context(), subject, make([]byte, size+1)); !errors.Is(publishError(err), ErrTooLarge) {
 				t.Fatalf("a message above the limit: %v", err)
 			}
 			raw := garbage(size)

@@ -21,7 +21,7 @@ const (
 	Bulk   Priority = "bulk"
 )
 
-// Priorities lists all priorities, most pressing first.
+// Priorities lists all priorities, most urgent first.
 func Priorities() []Priority { return []Priority{Urgent, Normal, Bulk} }
 
 // ParsePriority reads a priority as users write it.
@@ -48,16 +48,16 @@ type Job struct {
 	ProjectID string `json:"project_id"`
 	// Message is the text that the recipients get. Not empty.
 	Message string `json:"message"`
-	// WovenIDs are the recipients. Not empty, nor is any of them; one named twice is told once.
+	// WovenIDs are the recipients. Not empty, nor is any of them; one named twice is delivered to once.
 	WovenIDs []string `json:"woven_ids"`
-	// DeliverAt, when set, is the time before which nobody is told.
+	// DeliverAt, when set, is the time before which the message is not delivered.
 	DeliverAt time.Time `json:"deliver_at,omitzero"`
-	// ExpiresAt, when set, is the time after which nobody is told: who was not told by then is
-	// dead-lettered as expired.
+	// ExpiresAt, when set, is the time after which the message is not delivered any more; the
+	// recipients that remain are dead-lettered as expired.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// ErrInvalid is what every refusal of a malformed job matches with errors.Is.
+// ErrInvalid is returned, wrapped with what is wrong, for a malformed job.
 var ErrInvalid = errors.New("invalid job")
 
 func invalid(format string, args ...any) error {
@@ -90,8 +90,8 @@ func DecodeJob(data []byte) (Job, error) {
 	return job, nil
 }
 
-// Validate tells what is wrong with the job, in words for whoever wrote it. The error matches
-// [ErrInvalid]; nil means that a worker will accept the job.
+// Validate returns an error that says what is wrong with the job, in words for its producer, and
+// matches [ErrInvalid]. Nil means that a worker will accept the job.
 func (j Job) Validate() error {
 	if j.ID != "" && !validID(j.ID) {
 		return invalid("id %.40q must be 1 to %d characters of A-Z a-z 0-9 _ -", j.ID, MaxIDLength)
@@ -119,7 +119,7 @@ func (j Job) Validate() error {
 	return nil
 }
 
-// encode gives the JSON form that DecodeJob reads.
+// encode returns the JSON form that DecodeJob reads.
 func (j Job) encode() ([]byte, error) { return json.Marshal(j) }
 
 func validID(id string) bool {
@@ -137,7 +137,7 @@ func validID(id string) bool {
 	return true
 }
 
-// validProject accepts the 36-character form only: chat-api.txt demands format uuid, and the
+// validProject accepts the 36-character form only: the Chat API demands a UUID in this form, and the
 // project is a subject token.
 func validProject(id string) bool { return len(id) == 36 && uuid.Validate(id) == nil }
 
@@ -163,7 +163,8 @@ func plainError(err error) string {
 	return "not the JSON of a job: " + oneLine(strings.TrimPrefix(err.Error(), "jsontext: "), 160)
 }
 
-// oneLine makes text fit for a log line or a header: no control characters, at most limit bytes.
+// oneLine makes text fit for a log line or a header: without control characters, and shortened to
+// limit bytes and an ellipsis.
 func oneLine(text string, limit int) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	text = strings.Map(func(r rune) rune {

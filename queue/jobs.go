@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -14,16 +13,16 @@ type JobsConfig struct {
 	// Window is how many jobs of one stream are held at most. The worker reads this far ahead to
 	// fill batches and to take turns between projects. Zero: 20,000.
 	Window int
-	// WindowBytes bounds the payloads held of one stream, in bytes. Zero: 64 MiB.
+	// WindowBytes bounds the payloads and headers held of one stream, in bytes. Zero: 64 MiB.
 	WindowBytes int
 	// MaxHold is how long one lease is renewed; it lapses after that. Zero: 15 minutes.
 	MaxHold time.Duration
-	// OnError, when set, is told of trouble while taking in jobs. Taking in goes on by itself.
+	// OnError, when set, is called with errors met while taking in jobs. Taking in goes on by itself.
 	OnError func(error)
 }
 
-// Jobs hands out leases on the jobs of all priorities and on those that came due, and renews the
-// leases while they are held. It is the [Holder] of its leases. Safe for concurrent use.
+// Jobs hands out leases on the jobs of all priorities and on deferred jobs whose time has come, and
+// renews the leases while they are held. It is the [Holder] of its leases. Safe for concurrent use.
 type Jobs struct {
 	q       *Queue
 	cfg     JobsConfig
@@ -50,12 +49,12 @@ type source struct {
 	full     bool          // whether either limit is reached
 	freed    chan struct{} // holds a token when there is room again
 	pull     jetstream.ConsumeContext
-	drained  bool // whether pull ends because s was full for long
+	drained  bool // whether pull was drained because s was full for long
 	pauses   pauses
 }
 
-// Jobs begins to take in jobs, until ctx ends; leases are renewed until Close. It fails with
-// [ErrNotReady] when the streams are missing or unsuitable.
+// Jobs begins to take in jobs, until ctx ends; leases are renewed until Close. It returns the errors
+// of [Queue.Check].
 func (q *Queue) Jobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	if err := q.Check(ctx); err != nil {
 		return nil, err
@@ -81,7 +80,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	for _, name := range streams {
 		consumer, err := q.js.Consumer(ctx, name, ConsumerName)
 		if err != nil {
-			return nil, fmt.Errorf("look up consumer of %s: %w", name, err)
+			return nil, lookupError("consumer "+ConsumerName+" of "+name, err)
 		}
 		j.sources = append(j.sources, &source{
 			stream: name, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait,
@@ -121,7 +120,7 @@ func (j *Jobs) Next(ctx context.Context) ([]*Lease, error) {
 }
 
 // Close stops taking in jobs, releases those that were not handed out, and stops renewing. Leases
-// that are still held afterwards go to another worker when the server's patience ends.
+// that are still held afterwards go to another worker when they lapse.
 func (j *Jobs) Close() {
 	j.cancel()
 	j.intake.Wait()
@@ -141,7 +140,7 @@ func (j *Jobs) Close() {
 	j.renewal.Wait()
 }
 
-// Held tells how many leases are held at this moment.
+// Held returns how many leases are held at this moment.
 func (j *Jobs) Held() int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -24,42 +24,42 @@ type Lease struct {
 	Seq    uint64
 	// Behind is how many jobs were queued behind it in its stream when it was delivered.
 	Behind uint64
-	// Redelivered says that the job was leased before, and may have been deferred although the
-	// earlier lease did not end: deferring it again finds that out, and repeats nothing.
+	// Redelivered is set if the job was leased before. A worker that died may have published the
+	// job's deferral already; deferring the job once more then stores nothing new.
 	Redelivered bool
-	// History is what was remembered of the job when it came.
+	// History is what was remembered of the job when it was delivered.
 	History
 
 	holder Holder
-	// reply is where the server waits for the lease's end, and renewed, if not nil, where it has
-	// waited since a redelivery to its holder.
+	// reply is the subject on which the server expects the lease's end. If renewed is not nil, the
+	// server delivered the job to its holder once more and expects the end there.
 	reply   string
 	renewed atomic.Pointer[string]
 	state   atomic.Int32
 	kept    atomic.Bool
-	// until, unix nanoseconds, is when the server may hand the job to somebody else; since is
-	// when it came.
+	// until, in unix nanoseconds, is when the lease lapses; since is when the job was delivered.
 	until atomic.Int64
 	since time.Time
-	size  int // bytes of payload
+	size  int // bytes of payload and headers
 	from  *source
 }
 
-// Deferral asks that a leased job come back at a time, a year from now at the latest.
+// Deferral asks for a leased job to come back at a time, at most a year from now.
 type Deferral struct {
 	Lease *Lease
 	// At is when the job comes back.
 	At time.Time
 	// WovenIDs are the recipients for whom it comes back. Nil: all.
 	WovenIDs []string
-	// History is what the job comes back with, usually that of the lease and what was learned
-	// since. Its Deferrals do not matter: the job comes back with one more than the lease has.
+	// History is what the job comes back with: usually the lease's History with the attempts made
+	// since. Nothing is taken from the lease if this is zero. Only its Deferrals is ignored: the
+	// queue counts this deferral itself, and sets one more than the lease has.
 	History History
 }
 
-// Holder is where leases come from and what can end them. The queue's own is behind every lease
-// that [Jobs.Next] returns; tests of a worker bring theirs to [NewLease]. Every method may be
-// called again for the same lease after it returned an error.
+// Holder ends leases. [Jobs] is the holder of the leases that [Jobs.Next] returns; tests of a worker
+// pass their own to [NewLease]. Every method may be called again for the same lease after it returned
+// an error.
 type Holder interface {
 	// Ack ends the leases as done: when it returns nil the server will not deliver them again.
 	Ack(ctx context.Context, leases []*Lease) error
@@ -67,22 +67,22 @@ type Holder interface {
 	Defer(ctx context.Context, deferrals []Deferral) error
 	// Split ends the lease; the job comes back in parts of at most limit recipients.
 	Split(ctx context.Context, lease *Lease, limit int) error
-	// Release ends the lease; the job comes back at once, to whoever is free.
+	// Release ends the lease; the job comes back at once, to any worker.
 	Release(lease *Lease)
 }
 
-// NewLease makes a lease on a job that holder answers for.
+// NewLease makes a lease that holder ends.
 func NewLease(lease *Lease, holder Holder) *Lease {
 	lease.holder = holder
 	lease.until.Store(1<<63 - 1)
 	return lease
 }
 
-// Keep has the lease renewed for as long as it takes to end it, because its outcome is known and
-// could not be recorded yet.
+// Keep lifts the bound of [JobsConfig.MaxHold] for this lease: its outcome is known and could not be
+// recorded yet.
 func (l *Lease) Keep() { l.kept.Store(true) }
 
-// address is where the server waits for the lease's end.
+// address is the subject on which the server expects the lease's end.
 func (l *Lease) address() string {
 	if renewed := l.renewed.Load(); renewed != nil {
 		return *renewed
@@ -90,14 +90,14 @@ func (l *Lease) address() string {
 	return l.reply
 }
 
-// LapseAt tells the lease until when it is safe: from then on the server may hand the job to
-// somebody else. It is for the lease's holder.
+// LapseAt sets when the lease lapses: from then on the server may deliver the job to another worker.
+// Only the lease's holder calls it.
 func (l *Lease) LapseAt(t time.Time) { l.until.Store(t.UnixNano()) }
 
-// ErrEnded is returned when a lease that has ended is ended once more in another way.
+// ErrEnded is returned when a lease that has ended in one way is to be ended in another.
 var ErrEnded = errors.New("the lease has ended already")
 
-// How a lease ends. A lease that failed to end stays claimed by the way it was tried.
+// How a lease ends. If ending it failed, it can still end in that way only.
 const (
 	held int32 = iota
 	acked
@@ -106,7 +106,7 @@ const (
 	released
 )
 
-// claim makes how the only way in which the lease can end.
+// claim sets the only way in which the lease can end.
 func (l *Lease) claim(how int32) error {
 	if l.state.CompareAndSwap(held, how) || l.state.Load() == how {
 		return nil
@@ -114,14 +114,14 @@ func (l *Lease) claim(how int32) error {
 	return fmt.Errorf("end lease on %s: %w", l.Origin(), ErrEnded)
 }
 
-// Origin names the place of the job, such as normal-4711: its stream and its sequence there.
+// Origin names where the job stands, such as normal-4711: its stream and its sequence there.
 func (l *Lease) Origin() string {
 	return streamLabel(l.Stream) + "-" + strconv.FormatUint(l.Seq, 10)
 }
 
-// Lapsed tells whether the server may have handed the job to somebody else, because the lease
-// could not be renewed in time or was held for too long. Nothing new should be begun for it;
-// what is already known may still be settled.
+// Lapsed reports whether the server may have delivered the job to another worker, because the lease
+// could not be renewed in time or was held for too long. No call should begin for it any more; known
+// outcomes may still be settled.
 func (l *Lease) Lapsed(now time.Time) bool { return now.UnixNano() >= l.until.Load() }
 
 // Ack ends leases as done; all must come from the same [Jobs]. When it returns nil the server has

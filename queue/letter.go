@@ -11,12 +11,12 @@ import (
 // Reason says why recipients were given up.
 type Reason string
 
-// The dead-letter reasons. All but Invalid concern recipients and are the project owner's
-// business; Invalid is the operator's.
+// The dead-letter reasons. Invalid is for the operator to look into, the others, which concern single
+// recipients, for the owner of the project.
 const (
 	Rejected  Reason = "rejected"  // the API named the recipient in data.errors
 	Refused   Reason = "refused"   // the API refused the call, and bisection narrowed it to these recipients
-	Expired   Reason = "expired"   // expires_at passed before they were told
+	Expired   Reason = "expired"   // expires_at passed before delivery
 	Exhausted Reason = "exhausted" // still failing after retry-for
 	Ambiguous Reason = "ambiguous" // the call may have been delivered and is not repeated
 	Invalid   Reason = "invalid"   // the job itself is malformed; the raw bytes are kept
@@ -37,11 +37,11 @@ func ParseReason(s string) (Reason, error) {
 	return "", fmt.Errorf("reason %q is not one of rejected, refused, expired, exhausted, ambiguous, invalid", s)
 }
 
-// UnknownProject stands where a project id would, for a payload that could not be decoded.
+// UnknownProject is the project of a payload that could not be decoded.
 const UnknownProject = "_"
 
 // DeadLetter holds the failed recipients of one job for one reason, with all that is needed to
-// replay it. Its JSON form is a contract with whoever reads the stream NOTIFY_DEAD.
+// replay it. Its JSON form is a contract with those who read the stream NOTIFY_DEAD.
 type DeadLetter struct {
 	JobID     string    `json:"job_id"`
 	ProjectID string    `json:"project_id"`
@@ -61,7 +61,7 @@ type DeadLetter struct {
 	Seq uint64 `json:"-"`
 }
 
-// Failure is what was said about some recipients of a letter.
+// Failure is why some recipients of a letter failed.
 type Failure struct {
 	WovenIDs []string `json:"woven_ids,omitzero"`
 	Detail   string   `json:"detail"`
@@ -73,8 +73,8 @@ func (l *DeadLetter) subject() string {
 	return deadPrefix + l.ProjectID + "." + string(l.Reason) + "." + l.Origin
 }
 
-// decodeLetter reads a letter: what its JSON does not hold of the history is in the headers, and
-// absent from letters of older versions.
+// decodeLetter reads a letter. The part of the history that the JSON does not hold is read from the
+// headers; letters of older versions have none.
 func decodeLetter(data []byte, header nats.Header) (DeadLetter, error) {
 	l := DeadLetter{History: decodeHistory(header)}
 	if err := json.Unmarshal(data, &l); err != nil {
@@ -86,7 +86,8 @@ func decodeLetter(data []byte, header nats.Header) (DeadLetter, error) {
 func readLetter(data []byte, header nats.Header, subject string, seq uint64) DeadLetter {
 	l, err := decodeLetter(data, header)
 	if err != nil {
-		// Somebody else's doing. It is shown, so that it can be dropped, and bars nobody's way.
+		// Not written by a worker. It is shown, so that it can be dropped, and does not keep the
+		// letters behind it from being read.
 		l = DeadLetter{ProjectID: UnknownProject, Reason: Invalid, Raw: data, Failures: []Failure{{Detail: oneLine("not a dead letter of Chatrelay: "+err.Error(), 200)}}}
 	}
 	l.Seq = seq

@@ -10,18 +10,18 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// Subjects on which workers talk, by core NATS: nothing on them is stored, and nothing depends on
-// their arriving.
+// Subjects on which workers talk to each other by core NATS. These messages are not stored, and
+// nothing depends on their arrival.
 const (
 	workersSubject = "notify.workers" // a question that every worker answers with its WorkerStatus
-	gatesSubject   = "notify.gates"   // a GateStatus, from the worker whose gate closed
+	gatesSubject   = "notify.gates"   // a GateStatus of the worker whose gate closed
 )
 
 // WorkerStatus is one replica.
 type WorkerStatus struct {
 	ID   string            `json:"id"`
 	Info map[string]string `json:"info"` // host, process, version and when it started
-	// Gates are the projects that it may not call for at the moment.
+	// Gates are those that are closed at the moment.
 	Gates []GateStatus `json:"gates,omitempty"`
 }
 
@@ -35,14 +35,14 @@ type GateStatus struct {
 	From string `json:"from,omitzero"`
 }
 
-// Announce makes this process answer as a worker in Status, with what gates returns, until the
-// returned function is called.
+// Announce makes this process one of the workers in Status, with the gates that gates returns, until
+// stop is called.
 func (q *Queue) Announce(info map[string]string, gates func() []GateStatus) (stop func(), err error) {
 	id := nuid.Next()
 	sub, err := q.nc.Subscribe(workersSubject, func(msg *nats.Msg) {
 		answer, err := json.Marshal(WorkerStatus{ID: id, Info: info, Gates: gates()})
 		if err == nil {
-			_ = msg.Respond(answer) // whoever asked, asks again
+			_ = msg.Respond(answer) // if the answer is lost, the next question is answered
 		}
 	})
 	if err != nil {
@@ -67,7 +67,7 @@ func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerSt
 	found := []WorkerStatus{}
 	for {
 		msg, err := sub.NextMsgWithContext(ctx)
-		if err != nil { // the time is over, or nobody is there
+		if err != nil { // the time is over, or there is no worker
 			return found, nil
 		}
 		var w WorkerStatus
@@ -77,8 +77,8 @@ func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerSt
 	}
 }
 
-// PublishGate tells all workers that a project's gate closed for a cause that concerns them as well.
-// A worker that does not hear it finds out by a call of its own.
+// PublishGate announces to all workers that a project's gate closed for a reason that concerns them
+// too. A worker that misses it finds out by a call of its own.
 func (q *Queue) PublishGate(g GateStatus) error {
 	g.From = q.id
 	data, err := json.Marshal(g)
@@ -88,8 +88,8 @@ func (q *Queue) PublishGate(g GateStatus) error {
 	return q.nc.Publish(gatesSubject, data)
 }
 
-// SubscribeGates calls heard with what other workers publish by PublishGate, one at a time, until
-// unsubscribe is called.
+// SubscribeGates calls heard for each gate that another worker announces with PublishGate, one at a
+// time, until unsubscribe is called.
 func (q *Queue) SubscribeGates(heard func(GateStatus)) (unsubscribe func(), err error) {
 	sub, err := q.nc.Subscribe(gatesSubject, func(msg *nats.Msg) {
 		var g GateStatus

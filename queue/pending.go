@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,16 +22,16 @@ type pendingPublish struct {
 }
 
 // send puts a job on its way without waiting for answers.
-func (p *Publisher) send(priority Priority, job Job) pendingPublish {
-	out := p.prepare(priority, job)
+func (p *Publisher) send(priority Priority, job Job, headers map[string][]string) pendingPublish {
+	out := p.prepare(priority, job, headers)
 	for _, msg := range out.msgs {
 		out.futures = append(out.futures, p.publish(msg))
 	}
 	return out
 }
 
-// prepare makes the messages of a job; err tells why it cannot be sent.
-func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
+// prepare makes the messages of a job, or sets err if it cannot be sent.
+func (p *Publisher) prepare(priority Priority, job Job, headers map[string][]string) (out pendingPublish) {
 	if job.ID == "" {
 		job.ID = nuid.Next()
 	}
@@ -40,23 +42,28 @@ func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
 	if out.err = job.Validate(); out.err != nil {
 		return out
 	}
+	if out.err = validateHeaders(headers); out.err != nil {
+		return out
+	}
 	job.WovenIDs = unique(append([]string(nil), job.WovenIDs...)) // the caller's slice stays as it was
-	chunks, err := job.chunks(p.cfg.MaxRecipients, int(jobSizeLimit(p.q.nc.MaxPayload()))-headerRoom)
+	room := int(jobSizeLimit(p.q.nc.MaxPayload())) - headerRoom - headersSize(headers)
+	chunks, err := job.chunks(p.cfg.MaxRecipients, room)
 	if err != nil {
 		out.err = fmt.Errorf("encode job %s: %w", job.ID, err)
 		return out
 	}
 	out.receipt.Parts = len(chunks)
 	for _, chunk := range chunks {
-		// All projects share a stream and its duplicate window, so ids are told apart by project.
+		// All projects share a stream and its duplicate window, so the id includes the project.
 		id := job.ProjectID + "." + job.ID
 		if len(chunks) > 1 {
-			// Which recipients a part has depends on limits that may differ when it is published
-			// again, so the id names them; an id that named its number would let one part pass
-			// for another, and lose recipients. A dot cannot stand in a job id.
+			// The id says which recipients the part has. Were it the number of the part, and the
+			// limits different when the job is published again, then one part would be taken for
+			// a duplicate of another and its recipients lost. Job ids contain no dot.
 			id = fmt.Sprintf("%s.%d.%d", id, chunk.first, chunk.count)
 		}
 		msg := &nats.Msg{Subject: JobSubject(priority, job.ProjectID), Data: chunk.data, Header: nats.Header{}}
+		maps.Copy(msg.Header, headers)
 		msg.Header.Set(jetstream.MsgIDHeader, id)
 		msg.Header.Set(jetstream.ExpectedStreamHeader, JobStream(priority))
 		out.msgs = append(out.msgs, msg)
@@ -64,7 +71,7 @@ func (p *Publisher) prepare(priority Priority, job Job) (out pendingPublish) {
 	return out
 }
 
-// publish never fails: what keeps a message from being sent is the future's error.
+// publish sends a message. If it cannot be sent, the error is in the future.
 func (p *Publisher) publish(msg *nats.Msg) jetstream.PubAckFuture {
 	future, err := p.q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(10*time.Second))
 	if err != nil {
@@ -109,9 +116,9 @@ func (p *Publisher) collect(ctx context.Context, out pendingPublish, patient boo
 	return out.receipt, nil
 }
 
-// retry publishes again what failed because of cause, at once and then with growing pauses. At
-// once, because the answer may be old: when thousands were on their way while the stream was full
-// or the server away, only the first of them should wait.
+// retry publishes a message again that failed because of cause: at once, and then with growing pauses.
+// At once, because cause may be out of date: of thousands that failed together while the stream was
+// full or the server away, only the first has to wait.
 func (p *Publisher) retry(ctx context.Context, msg *nats.Msg, cause error) (*jetstream.PubAck, error) {
 	p.cfg.OnRetry(cause)
 	wait := backoff.WithContext(backoff.NewExponentialBackOff(
@@ -139,8 +146,22 @@ func await(ctx context.Context, future jetstream.PubAckFuture) (*jetstream.PubAc
 	case ack := <-future.Ok():
 		return ack, nil
 	case err := <-future.Err():
-		return nil, plainPublish(err)
+		return nil, publishError(err)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// retryable reports whether the same publication may succeed later. It may not after a final answer,
+// nor once the connection was closed for good.
+func retryable(err error) bool {
+	if errors.Is(err, ErrFull) {
+		return true
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) { // 429 and 5xx: the server is busy, or its cluster has no leader just now
+		return api.Code == 429 || api.Code >= 500
+	}
+	return !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTooLarge) &&
+		!errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, context.Canceled)
 }

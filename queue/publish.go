@@ -14,7 +14,7 @@ type PublisherConfig struct {
 	// RetryFor is how long a job is tried while its stream is full or the server cannot be
 	// reached. Zero: 30 s. Negative: one attempt.
 	RetryFor time.Duration
-	// OnRetry, when set, is told the cause whenever a publication has to wait for another attempt.
+	// OnRetry, when set, is called with the cause before every further attempt at a publication.
 	OnRetry func(error)
 }
 
@@ -39,23 +39,31 @@ func (q *Queue) Publisher(cfg PublisherConfig) *Publisher {
 	return &Publisher{q, cfg}
 }
 
-// Receipt tells what became of a published job.
+// Receipt says how a job was published.
 type Receipt struct {
 	// JobID is the job's id, made by the publisher if it had none.
 	JobID string `json:"job_id"`
-	// Parts is into how many parts it was split, 1 if it was not.
+	// Parts is the number of parts that it was split into, 1 if it was not split.
 	Parts int `json:"parts"`
-	// Duplicate says that the server had all of it already and kept nothing new.
+	// Duplicate is set if the server had all of it already and stored nothing new.
 	Duplicate bool `json:"duplicate"`
 }
 
 // Publish validates a job, publishes it, split if need be, and returns when the server has stored
 // it. It retries with the same id while the stream is full or the server cannot be reached, so
-// that nothing is stored twice. The error matches [ErrInvalid], [ErrFull] or [ErrTooLarge] where
-// one of these is the cause; the receipt names the job in any case, so that the same job can be
-// published again with the same id.
+// that nothing is stored twice. The error matches [ErrInvalid], [ErrFull], [ErrTooLarge] or
+// [ErrNoStream] where one of these is the cause. The receipt names the job in any case, so that the
+// same job can be published again with the same id.
 func (p *Publisher) Publish(ctx context.Context, priority Priority, job Job) (Receipt, error) {
-	return p.collect(ctx, p.send(priority, job), p.cfg.RetryFor > 0)
+	return p.PublishWithHeaders(ctx, priority, job, nil)
+}
+
+// PublishWithHeaders is Publish with headers that travel with the job, such as the trace context
+// that an OpenTelemetry propagator injects into a propagation.HeaderCarrier: they come with the job
+// whenever it is leased, also after it was split, deferred or replayed. Names that begin with Nats-
+// or Chatrelay-, Status, Description, and more than 48 KiB in all match [ErrInvalid].
+func (p *Publisher) PublishWithHeaders(ctx context.Context, priority Priority, job Job, headers map[string][]string) (Receipt, error) {
+	return p.collect(ctx, p.send(priority, job, headers), p.cfg.RetryFor > 0)
 }
 
 // PublishAll publishes many jobs with up to 4,096 on their way at once, and calls done for each in
@@ -70,7 +78,7 @@ func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job
 		defer close(way)
 		for priority, job := range jobs {
 			select {
-			case way <- p.send(priority, job):
+			case way <- p.send(priority, job, nil):
 			case <-ctx.Done():
 				return
 			}

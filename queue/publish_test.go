@@ -25,14 +25,6 @@ func TestPublishValidatesBeforeSending(t *testing.T) {
 	}
 }
 
-func TestPublishWithoutStreamsSaysWhatToDo(t *testing.T) {
-	q, _ := newQueueAt(t)
-	receipt, err := q.Publisher(PublisherConfig{RetryFor: -1}).Publish(deadline(t), Normal, job("one", "m", "w"))
-	if err == nil || !strings.Contains(err.Error(), "chatrelay init") || receipt.JobID != "one" {
-		t.Errorf("receipt %+v, error %v", receipt, err)
-	}
-}
-
 func TestPublishTwiceStoresOnce(t *testing.T) {
 	q := newQueue(t)
 	pub := q.Publisher(PublisherConfig{})
@@ -113,7 +105,7 @@ func TestPublishAgainWithAnotherLimitLosesNobody(t *testing.T) {
 	}
 	for _, limit := range []int{20, 500} {
 		q := newQueue(t)
-		begun := q.Publisher(PublisherConfig{MaxRecipients: 10}).prepare(Normal, job("big", "m", ids...))
+		begun := q.Publisher(PublisherConfig{MaxRecipients: 10}).prepare(Normal, job("big", "m", ids...), nil)
 		if _, err := q.js.PublishMsg(t.Context(), begun.msgs[0]); err != nil { // and here it crashed
 			t.Fatal(err)
 		}

@@ -411,10 +411,3 @@ func TestSplitTwiceRepeatsNothing(t *testing.T) {
 		t.Errorf("the whole is still stored")
 	}
 }
-
-func TestConnectSaysWhatToDo(t *testing.T) {
-	_, err := Connect(t.Context(), Config{URL: "nats://user:hunter2@127.0.0.1:1"})
-	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "--nats-url") {
-		t.Errorf("error %v", err)
-	}
-}

@@ -13,9 +13,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// recipientList is an array of strings that share the memory of one copy of it: a job may have ten
-// thousand, and to make, keep and sweep as many strings took longer than reading them
-// (BenchmarkDecodeJob).
+// recipientList is an array of strings that all share the memory of one string. A job may have ten
+// thousand recipients, and allocating each alone took longer than reading them (BenchmarkDecodeJob).
 type recipientList []string
 
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
@@ -51,7 +50,7 @@ func (ids *recipientList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 				id = string(unquoted)
 			}
 			*ids, i = append(*ids, id), end
-		case 'n': // is no recipient, which Validate tells
+		case 'n': // Validate refuses it
 			*ids, i = append(*ids, ""), i+len("ull")
 		default:
 			return wrong(dec.StackPointer().AppendToken(strconv.Itoa(len(*ids))), value[i:].Kind(), "a string")
@@ -59,8 +58,8 @@ func (ids *recipientList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	}
 }
 
-// stringEnd is where the string literal ends that begins at some place in valid JSON, and whether
-// anything in it is escaped.
+// stringEnd returns where the string literal that begins at begin ends, and whether anything in it is
+// escaped. The text is valid JSON.
 func stringEnd(text string, begin int) (end int, escaped bool) {
 	end = begin + 1 + strings.IndexByte(text[begin+1:], '"')
 	if strings.IndexByte(text[begin:end], '\\') < 0 {
@@ -78,7 +77,7 @@ var uniqueSeed = maphash.MakeSeed()
 
 // unique removes repeated strings and keeps the order of the first ones. It changes ids in place.
 func unique(ids []string) []string {
-	// Up to here comparing costs less than hashing (BenchmarkDecodeJob).
+	// Up to this many, comparing costs less than hashing (BenchmarkDecodeJob).
 	const few = 8
 	if len(ids) <= few {
 		kept := ids[:0]
@@ -93,7 +92,8 @@ func unique(ids []string) []string {
 		}
 		return kept
 	}
-	// An open hash table of places in kept, plus one, half full at most: a third of a map's time.
+	// An open hash table, at most half full, of positions in kept, each plus one. It takes a third of
+	// the time that a map takes.
 	places := make([]uint32, 1<<bits.Len(uint(2*len(ids)-1)))
 	mask := uint64(len(places) - 1)
 	kept := ids[:0]

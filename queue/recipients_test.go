@@ -108,7 +108,7 @@ func TestRecipientsAreDecodedAsPlainStrings(t *testing.T) {
 	}
 }
 
-// Whoever wrote the job is told which of the recipients is wrong, and how.
+// The error says which of the recipients is wrong, and how.
 func TestWrongRecipientIsNamed(t *testing.T) {
 	kinds := map[string]string{`7`: "number", `-0.5`: "number", `true`: "true", `false`: "false", `{"a":"]"}`: "", `["a,b"]`: ""} // of these the decoder's names are brackets
 	for at := range 12 {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// renew tells the server three times within its patience that the leases of s are still held.
-// A lease counts as renewed only when a round trip after it proves that the server has read it.
+// renew renews the leases of s three times in each ack wait. A lease counts as renewed only when a
+// round trip to the server afterwards has succeeded: then the server has read the renewal.
 func (j *Jobs) renew(s *source) {
 	ticker := time.NewTicker(s.ackWait / 3)
 	defer ticker.Stop()
@@ -31,7 +31,7 @@ func (j *Jobs) renew(s *source) {
 			continue
 		}
 		for _, l := range due {
-			_ = j.q.nc.Publish(l.address(), []byte("+WPI")) // the flush tells
+			_ = j.q.nc.Publish(l.address(), []byte("+WPI")) // if it fails, so does the flush
 		}
 		ctx, cancel := context.WithTimeout(j.stopped, s.ackWait/3)
 		err := j.q.nc.FlushWithContext(ctx)

@@ -9,16 +9,18 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrNotReplayable is matched when a letter cannot become a job again: its payload was malformed
-// and would be refused once more.
+// ErrNotReplayable is returned when a letter cannot become a job again because its payload was
+// malformed: it would be refused once more.
 var ErrNotReplayable = errors.New("an invalid payload cannot be replayed; publish a corrected job, then drop the letter")
 
 // Replay publishes the recipients of the letter at seq as a job once more, to its priority's
-// stream, and then deletes the letter. A crash between the two loses nothing, and replaying again
-// repeats nothing while the server remembers the id (ten minutes, jetstream.md finding 5).
-// The job's expires_at is not kept: whoever replays wants it delivered.
+// stream, and then deletes the letter. A crash between the two loses nothing. Replaying the same letter
+// again within ten minutes publishes nothing new: so long the server remembers the id, unless it was
+// restarted after the job was settled. The producer's headers are kept; expires_at is not, because a
+// replay is meant to be delivered.
 //
-// ErrNoLetter means that the letter is gone, which a repeated replay may take for done.
+// The error matches [ErrNoLetter] if the letter is gone, which after a replay that failed may mean
+// that it succeeded, [ErrNotReplayable], [ErrFull] or [ErrNoStream].
 func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	stream, err := q.deadStream(ctx)
 	if err != nil {
@@ -35,15 +37,15 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)
 	}
-	// Either the server stored the job now, or, PubAck.Duplicate, it did so when this very letter
-	// was replayed before and the deletion was not reached. Both are a job in the stream.
+	// The server stored the job now, or (PubAck.Duplicate) when this letter was replayed before and
+	// the deletion was not reached. Either way the job is in the stream.
 	_, err = q.js.PublishMsg(ctx, msg)
-	if err = plainPublish(err); errors.Is(err, ErrTooLarge) {
-		// It was as large as the stream takes and has grown by its headers. What has come due has
-		// room for these.
+	if err = publishError(err); errors.Is(err, ErrTooLarge) {
+		// The job was as large as its stream allows and has grown by its headers. The stream of due
+		// jobs has no limit.
 		msg.Subject = duePrefix + string(l.Priority) + "." + l.ProjectID
 		_, err = q.js.PublishMsg(ctx, msg)
-		err = plainPublish(err)
+		err = publishError(err)
 	}
 	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)
@@ -64,15 +66,15 @@ func replayMessage(l *DeadLetter) (*nats.Msg, error) {
 		return nil, err
 	}
 	msg := &nats.Msg{Subject: JobSubject(l.Priority, l.ProjectID), Data: data, Header: nats.Header{}}
-	again := History{Replays: l.Replays + 1, Headers: l.Headers} // all else begins anew
+	again := History{Replays: l.Replays + 1, Headers: l.Headers} // a new life: everything else starts at zero
 	again.encode(msg.Header)
-	// Not the job's own id: inside the duplicate window the server would drop the replay as
-	// published already, and the deletion would lose it. This one names exactly this letter.
+	// With the job's own id the server would take the replay for a duplicate inside the duplicate
+	// window, and deleting the letter would lose it. This id names exactly this letter.
 	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("replay.%s.%s.%d.%d", l.Origin, l.Reason, l.Seq, l.FailedAt.UnixNano()))
 	return msg, nil
 }
 
-// Drop deletes the letter at seq. ErrNoLetter means that it is gone already.
+// Drop deletes the letter at seq. The error matches [ErrNoLetter] if it is gone already.
 func (q *Queue) Drop(ctx context.Context, seq uint64) error {
 	stream, err := q.deadStream(ctx)
 	if err != nil {

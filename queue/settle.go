@@ -10,17 +10,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// errReplaced is returned when the connection was replaced while acks were on their way.
+// errReplaced is returned when the connection was lost and restored while acks were on their way.
 var errReplaced = errors.New("the connection was replaced meanwhile")
 
-// ackPatience bounds one attempt to have an ack confirmed: an answer that was lost with a
-// connection never comes, and a worker that waits for too many begins no calls. With ten seconds
-// workers stood still for twelve after nats-server was killed and started again at once.
+// ackPatience bounds one attempt to have an ack confirmed. An answer that was lost with a connection
+// never comes, and a worker with too many unconfirmed acks begins no calls: with 10 s here, workers
+// stood still for 12 s after nats-server was killed and started again at once.
 const ackPatience = 3 * time.Second
 
 // Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all
-// but the last are only sent, and the last one of each stream is confirmed. That is certain only
-// if the connection was the same throughout; otherwise it is an error and is to be repeated.
+// but the last are only sent, and the last one of each stream is confirmed. This holds only if the
+// connection was the same throughout; otherwise Ack returns an error and has to be repeated.
 func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, ackPatience)
 	defer cancel()
@@ -53,24 +53,24 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 	return nil
 }
 
-// Release implements [Holder]. A lapsed lease is only forgotten: the server has ended it, and a
-// late refusal could take the job from whoever holds it now.
+// Release implements [Holder]. A lapsed lease is only forgotten: the server may have given the job to
+// another worker, and a release now could take it away from there.
 func (j *Jobs) Release(l *Lease) {
 	if !l.Lapsed(time.Now()) {
-		_ = j.q.nc.Publish(l.address(), []byte("-NAK")) // unsent, the job comes back when the lease runs out
+		_ = j.q.nc.Publish(l.address(), []byte("-NAK")) // if it is lost, the job comes back when the lease lapses
 	}
 	j.forget(l)
 }
 
-// maxDelay bounds how far ahead a schedule lies: the server counts in nanoseconds, which overflow
-// in the year 2262, and reads years of four digits only; nor does it fire what lies before 1678.
-// A job that waits longer comes back after it, and is deferred again.
+// maxDelay bounds how far ahead a schedule may be. The server counts in nanoseconds, which overflow in
+// the year 2262, reads years of four digits only, and never fires a schedule before 1678. A job that
+// has to wait longer comes back after maxDelay and is deferred again.
 const maxDelay = 365 * 24 * time.Hour
 
 // Defer implements [Holder]: the jobs are published as schedules, and once the server has
-// confirmed all of these the leases are acked. The schedule's id names the place where the job
-// stood: deferring it again, after a crash between the two, stores nothing new and only acks,
-// whether the schedule still waits or has long come due (within the hour that ids are remembered).
+// confirmed all of these the leases are acked. The id of a schedule is made of the job's origin, so
+// deferring a job again after a crash between the two stores nothing new, even if the schedule has
+// fired meanwhile. The server remembers ids for an hour.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	msgs := make([]*nats.Msg, len(deferrals))
 	leases := make([]*Lease, len(deferrals))
@@ -105,8 +105,8 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 
 // Split implements [Holder]: the parts are published as due jobs, and once the server has
 // confirmed all of them the whole is acked. They go to NOTIFY_LATER because it has no limit: a
-// stream full of large jobs could not take the parts of any. Their ids name the place where the
-// whole stood, so that splitting it again repeats nothing.
+// stream full of large jobs could not take the parts of any. Their ids are made of the origin of the
+// whole, so that splitting it again stores nothing new.
 func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	parts := l.Job.parts(limit)
 	msgs := make([]*nats.Msg, len(parts))
@@ -135,8 +135,8 @@ func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// publishAll publishes messages that may safely be published again, and waits until the server
-// has acknowledged all of them.
+// publishAll publishes messages and waits until the server has acknowledged all of them. After an
+// error some may be stored, so publishing any of them again must do no harm.
 func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
 	const atOnce = asyncPending / 4 // several callers share the client's bound
 	for len(msgs) > 0 {
@@ -152,7 +152,7 @@ func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
 			select {
 			case <-f.Ok():
 			case err := <-f.Err():
-				return plainPublish(err)
+				return publishError(err)
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -16,7 +16,7 @@ func (j Job) parts(limit int) []Job {
 	return parts
 }
 
-// headerRoom is more than the headers of a published job take: names and values are bounded.
+// headerRoom is more than the headers take that the publisher itself sets.
 const headerRoom = 512
 
 // chunk is the JSON form of a job with some of its recipients.
@@ -25,8 +25,8 @@ type chunk struct {
 	first, count int // of the recipients
 }
 
-// chunks encodes the job in chunks of at most limit recipients and, as far as splitting can bring
-// it about, at most size bytes.
+// chunks encodes the job in chunks of at most limit recipients and at most size bytes; a chunk with a
+// single recipient may be larger.
 func (j Job) chunks(limit, size int) (all []chunk, err error) {
 	first := 0
 	var fit func(Job) error

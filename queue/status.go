@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -11,18 +10,20 @@ import (
 // Status is the state of the whole system at one moment. Its JSON form is a contract with users.
 type Status struct {
 	Priorities []PriorityStatus `json:"priorities"`
-	// Queued, Held and Due sum up the priorities and what has come due.
+	// Queued counts the jobs in the job streams that no worker has taken yet, Held those leased to
+	// workers.
 	Queued uint64 `json:"queued"`
 	Held   int    `json:"held"`
-	// Due counts jobs that came due, and parts of large jobs, not yet taken by a worker.
+	// Due counts deferred jobs whose time has come, and parts of large jobs, that no worker has
+	// taken yet.
 	Due uint64 `json:"due"`
 	// Scheduled counts jobs that wait for a later time.
 	Scheduled uint64 `json:"waiting"`
 	// Dead counts dead letters, DeadByReason by their reason.
 	Dead         uint64            `json:"dead"`
 	DeadByReason map[Reason]uint64 `json:"dead_by_reason"`
-	// OldestAge is the age of the oldest job in the job streams, in seconds; 0 without any. What
-	// waits for later, or came due, is not counted.
+	// OldestAge is the age of the oldest job in the job streams, in seconds; 0 without any. Deferred
+	// jobs are not counted.
 	OldestAge float64 `json:"oldest_age_seconds"`
 	// Workers are the replicas that answered.
 	Workers []WorkerStatus `json:"workers"`
@@ -36,7 +37,8 @@ type PriorityStatus struct {
 	OldestAge float64  `json:"oldest_age_seconds"`
 }
 
-// Status asks streams and workers. It waits up to patience for workers to answer; zero: 300 ms.
+// Status asks streams and workers. It waits up to patience for workers to answer; zero: 300 ms. The
+// error matches [ErrMissing] or [ErrNoJetStream] where one of these is the cause.
 func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, error) {
 	if patience <= 0 {
 		patience = 300 * time.Millisecond
@@ -58,7 +60,7 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 	}
 	st.Due = due.Queued
 	st.Held += due.Held
-	// The rest of that stream are schedules.
+	// All other messages in that stream are schedules.
 	st.Scheduled = due.Stored - min(due.Stored, due.Queued+uint64(due.Held))
 	st.DeadByReason = map[Reason]uint64{}
 	for _, r := range Reasons() {
@@ -75,22 +77,23 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 
 // Backlog is what one work queue holds.
 type Backlog struct {
-	Stored uint64 // jobs that nobody has ended yet
+	Stored uint64 // all jobs in the stream, schedules included
 	Queued uint64 // of them, those not yet taken by a worker
 	Held   int    // of them, those leased to workers
 	// OldestAge of a stored job, in seconds; 0 without any.
 	OldestAge float64
 }
 
-// Backlog tells what a job stream or [LaterStream] holds. It costs the server two short requests.
+// Backlog returns what a job stream or [LaterStream] holds, by two short requests. The error matches
+// [ErrMissing] or [ErrNoJetStream] where one of these is the cause.
 func (q *Queue) Backlog(ctx context.Context, name string) (Backlog, error) {
 	stream, err := q.js.Stream(ctx, name)
 	if err != nil {
-		return Backlog{}, fmt.Errorf("look up stream %s (created by: chatrelay init): %w", name, plainAPI(err))
+		return Backlog{}, lookupError("stream "+name, err)
 	}
 	consumer, err := stream.Consumer(ctx, ConsumerName)
 	if err != nil {
-		return Backlog{}, fmt.Errorf("look up consumer of %s (created by: chatrelay init): %w", name, err)
+		return Backlog{}, lookupError("consumer "+ConsumerName+" of "+name, err)
 	}
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
 	b := Backlog{Stored: state.Msgs, Queued: info.NumPending, Held: info.NumAckPending}
@@ -100,14 +103,14 @@ func (q *Queue) Backlog(ctx context.Context, name string) (Backlog, error) {
 	return b, nil
 }
 
-// count lets a short-lived consumer count the letters of a subject: listing the subjects would
-// cost half a second at 152,000 (jetstream.md, section 1), and letters have one each.
+// count lets a short-lived consumer count the letters of a subject. Asking the stream for its subjects
+// takes half a second with 152,000 of them, and every letter has its own.
 func (q *Queue) count(ctx context.Context, subject string) (uint64, error) {
 	consumer, err := q.js.CreateConsumer(ctx, DeadStream, jetstream.ConsumerConfig{
 		FilterSubject: subject, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 5 * time.Second,
 	})
 	if err != nil {
-		return 0, fmt.Errorf("count %s: %w", subject, err)
+		return 0, lookupError("stream "+DeadStream, err)
 	}
 	info := consumer.CachedInfo()
 	_ = q.js.DeleteConsumer(ctx, DeadStream, info.Name) // it vanishes by itself in five seconds

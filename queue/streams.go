@@ -11,13 +11,13 @@ import (
 const (
 	LaterStream = "NOTIFY_LATER"
 	DeadStream  = "NOTIFY_DEAD"
-	// ConsumerName is that of the one consumer of each job stream and of NOTIFY_LATER.
+	// ConsumerName is the name of the one consumer of each job stream and of NOTIFY_LATER.
 	ConsumerName = "worker"
 
 	jobsPrefix  = "notify.jobs."  // notify.jobs.<priority>.<project_id>
-	laterPrefix = "notify.later." // notify.later.<where the job stood>: schedules
-	duePrefix   = "notify.due."   // notify.due.<priority>.<project_id>: what came due, and parts
-	deadPrefix  = "notify.dead."  // notify.dead.<project_id>.<reason>.<where the job stood>
+	laterPrefix = "notify.later." // notify.later.<origin>: schedules
+	duePrefix   = "notify.due."   // notify.due.<priority>.<project_id>: deferred jobs whose time has come, and parts
+	deadPrefix  = "notify.dead."  // notify.dead.<project_id>.<reason>.<origin>
 
 )
 
@@ -25,15 +25,15 @@ const (
 	// ackWait is how long the server waits for a worker to renew a lease. A killed worker's jobs
 	// come back after it.
 	ackWait = 30 * time.Second
-	// duplicateWindow is how long the server remembers a job's id: longer than any producer
-	// retries, at 147 bytes of its memory per id (jetstream.md, finding 5).
+	// duplicateWindow is how long the server remembers a job's id: longer than a producer retries.
+	// An id takes 147 bytes of its memory.
 	duplicateWindow = 10 * time.Minute
-	// maxAckPending bounds the jobs held by all workers together: nine replicas' windows. A hundred
-	// thousand held cost the rest 20 % of throughput (jetstream.md, section 1).
+	// maxAckPending bounds the jobs held by all workers together: the windows of nine replicas,
+	// and what they pull beyond these. With 100,000 held, the throughput of the rest was 20 % lower.
 	maxAckPending = 200_000
 	// maxJobSize bounds a job's payload where the server's max_payload allows it.
 	maxJobSize = 1 << 20
-	// letterMargin is room in a letter for what is neither the message nor a recipient's id.
+	// letterMargin is room in a letter for all but the message and the recipients.
 	letterMargin = 192 << 10
 )
 
@@ -48,8 +48,8 @@ func streamLabel(stream string) string {
 	return strings.ToLower(strings.TrimPrefix(stream, "NOTIFY_"))
 }
 
-// jobSizeLimit leaves room for the largest letter about a job: its recipients stand in it twice,
-// and an invalid payload in base64.
+// jobSizeLimit leaves room for the largest letter about a job: it names the recipients twice, and
+// holds an invalid payload in base64.
 func jobSizeLimit(maxPayload int64) int32 {
 	return int32(min(maxJobSize, (maxPayload-letterMargin)/2))
 }
@@ -82,8 +82,8 @@ func (q *Queue) streamConfigs(cfg InitConfig) []jetstream.StreamConfig {
 		Name: LaterStream, Subjects: []string{laterPrefix + ">", duePrefix + ">"},
 		Description: "Chatrelay: jobs that wait for their time, and what has come due",
 		Retention:   jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: cfg.Replicas,
-		// Schedules cannot be had with DiscardNew, so this stream has no limit at all: with
-		// DiscardOld a limit would drop jobs (jetstream.md, finding 4).
+		// The server refuses schedules together with DiscardNew. With DiscardOld a limit would drop
+		// jobs, so this stream has none.
 		Discard: jetstream.DiscardOld, AllowMsgSchedules: true,
 		Duplicates: time.Hour, AllowDirect: true,
 	}, jetstream.StreamConfig{
@@ -99,7 +99,8 @@ func (q *Queue) streamConfigs(cfg InitConfig) []jetstream.StreamConfig {
 func consumerConfig(stream string) jetstream.ConsumerConfig {
 	cfg := jetstream.ConsumerConfig{
 		Durable: ConsumerName, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
-		// The dead-letter stream is the only exit: any other limit strands jobs (finding 2).
+		// With a limit, a job that reached it would stay in the stream for ever without being
+		// delivered or counted as pending.
 		MaxDeliver: -1, MaxAckPending: maxAckPending,
 	}
 	if stream == LaterStream {

@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// pauses is how long a source's callback was blocked lately, by which the jobs that wait behind it
-// in the client are older than they seem. Only the callback touches it.
+// pauses records how long a source's callback was blocked lately: the jobs that wait behind it in the
+// client are older by that than they seem. Only the callback uses it.
 type pauses struct {
-	messages         int // since the last pull's worth of them ended
+	messages         int // since blocked was last reset
 	blocked, earlier time.Duration
 }
 
-// pauseMost is for how long, in all, the jobs of one pull are kept waiting in the client: far below
-// the server's patience, and below the two heartbeats after which the client would pull once more.
+// pauseMost bounds how long, in all, the jobs of one pull wait in the client. It is far below the ack
+// wait, and below the two heartbeats after which the client would pull once more.
 const pauseMost = time.Second
 
-// age is how old a job that arrives now may be.
-func (p *pauses) age() time.Duration {
+// arrived counts a job, and returns how long it may have waited in the client.
+func (p *pauses) arrived() time.Duration {
 	if p.messages++; p.messages >= pullMessages {
 		*p = pauses{earlier: p.blocked}
 	}
 	return p.earlier + p.blocked
 }
 
-// hold keeps the pull of s waiting while s is full. If that takes long, the pull is drained.
+// hold blocks the pull of s while s is full. If that takes long, it drains the pull.
 func (j *Jobs) hold(ctx context.Context, s *source) {
 	for {
 		j.mu.Lock()
@@ -68,18 +68,18 @@ func (j *Jobs) room(ctx context.Context, s *source) {
 	}
 }
 
-// forget takes ended leases out of what is held.
+// forget removes ended leases from those that are held.
 func (j *Jobs) forget(leases ...*Lease) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, l := range leases {
 		s := l.from
 		if s.held[l.Seq] != l {
-			continue // ended before, by a call that was repeated
+			continue // removed before: the call that ended it was repeated
 		}
 		delete(s.held, l.Seq)
 		s.bytes -= l.size
-		// A little of both must be free: to wake the pull for a single job would be a waste.
+		// Waking the pull for a single job would be a waste, so a sixteenth of both must be free.
 		if s.full && len(s.held) <= j.cfg.Window*15/16 && s.bytes <= j.cfg.WindowBytes*15/16 {
 			s.full = false
 			signal(s.freed)

@@ -92,7 +92,7 @@ func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
 		OnRetry: func(err error) {
 			if time.Since(told) > 5*time.Second {
 				told = time.Now()
-				fmt.Fprintf(a.stderr, "waiting to publish: %v\n", err)
+				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", withAdvice(err))
 			}
 		},
 	})
@@ -191,10 +191,10 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 	lines := newLineReader(in, priority)
 	fail := func(at line, err error) {
 		_ = bar.Clear()
-		fmt.Fprintf(a.stderr, "%s:%d: %v\n", at.file, at.number, err)
+		fmt.Fprintf(a.stderr, "%s:%d: %s\n", at.file, at.number, withAdvice(err))
 		sum.Failed++
 		if len(sum.Errors) < 100 {
-			sum.Errors = append(sum.Errors, lineErr{at.file, at.number, err.Error()})
+			sum.Errors = append(sum.Errors, lineErr{at.file, at.number, withAdvice(err)})
 		}
 	}
 	err = a.publisher(q, f).PublishAll(ctx, lines.jobs, func(r queue.Receipt, err error) {

@@ -167,7 +167,7 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 	cfg.Patience = natsPatience
 	cfg.OnConnection = func(err error) {
 		if err != nil {
-			log.Warn().Err(err).Msg("nats")
+			log.Warn().Str(zerolog.ErrorFieldName, withAdvice(err)).Msg("nats")
 		} else {
 			log.Info().Msg("nats: connection restored")
 		}

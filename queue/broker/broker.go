@@ -1,5 +1,5 @@
 // Package broker runs nats-server with JetStream in this process, listening on loopback: for
-// `chatrelay dev`, for benchmarks and for tests. In production NATS runs on its own.
+// development, benchmarks and tests. In production NATS runs on its own.
 package broker
 
 import (
@@ -67,8 +67,8 @@ func (cfg Config) options() *server.Options {
 	opts := &server.Options{
 		ServerName: cfg.Name, Host: "127.0.0.1", Port: cfg.Port,
 		JetStream: true, StoreDir: cfg.Dir, MaxPayload: cfg.MaxPayload, JetStreamMaxStore: cfg.MaxStore,
-		// The default of two minutes is what a power cut could lose; this costs nothing that
-		// could be measured (jetstream.md, finding 6).
+		// A power cut can lose what was stored since the last sync, and the default is two minutes.
+		// 100 ms had no measurable cost (158,000 publications a second, 152,000 with the default).
 		SyncInterval: 100 * time.Millisecond,
 		NoSigs:       true, NoLog: true, DisableJetStreamBanner: true,
 	}

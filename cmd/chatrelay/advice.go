@@ -1,0 +1,28 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// advise says what a user of this program can do about an error; "" where it would only repeat it.
+func advise(err error) string {
+	switch {
+	case errors.Is(err, queue.ErrNoServer):
+		return "is NATS running, and is --nats-url right?"
+	case errors.Is(err, queue.ErrMissing), errors.Is(err, queue.ErrNoStream):
+		return "create the streams with: chatrelay init"
+	case errors.Is(err, queue.ErrNoJetStream):
+		return "start nats-server with -js"
+	}
+	return ""
+}
+
+// withAdvice is an error's text with the advice behind it.
+func withAdvice(err error) string {
+	if advice := advise(err); advice != "" {
+		return err.Error() + "; " + advice
+	}
+	return err.Error()
+}
