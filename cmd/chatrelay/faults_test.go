@@ -18,8 +18,8 @@ import (
 var reportTo = flag.String("report", "", "write what TestFaults measured to this file, from the directory of the package, and demand the bounds of times as well")
 
 const (
-	faultsCommand = "go test -race -tags faults -timeout 20m -run TestFaults ./cmd/chatrelay"
-	reportCommand = "go test -tags faults -timeout 20m -run TestFaults ./cmd/chatrelay -report ../../docs/reliability.md"
+	faultsCommand = "go test -race -timeout 20m -tags faults -run TestFaults ./cmd/chatrelay"
+	reportCommand = "go test -timeout 20m -tags faults -run TestFaults ./cmd/chatrelay -report ../../docs/reliability.md"
 )
 
 // A fault is one scenario: something goes wrong while real processes work, and every recipient is
