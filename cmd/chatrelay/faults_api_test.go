@@ -53,14 +53,16 @@ func apiDown(broken chatapitest.Fault) func(*testing.T, *figures) {
 	}
 }
 
-// limitedProject answers one call of one project of four with 429, while two workers have calls of it in
+// limitedProject answers one call of one project of five with 429, while two workers have calls of it in
 // flight. The other worker would go on, and be served, if it did not hear of the pause.
 func limitedProject(t *testing.T, f *figures) {
 	const latency, concurrency, pause = 50 * time.Millisecond, 8, 3 * time.Second
 	s := startSystem(t, chatapitest.Config{Latency: latency})
 	s.worker("--concurrency", "8")
 	s.worker("--concurrency", "8")
-	l := newLoad("limit", 3200, 1, 4, 3200)
+	// An odd number of projects: the server hands out jobs to the two workers by turns, so that of an even
+	// number each worker would have projects of its own.
+	l := newLoad("limit", 3200, 1, 5, 3200)
 	l.publish(s)
 	s.calls(500)
 	s.bothAtWork()
@@ -73,7 +75,7 @@ func limitedProject(t *testing.T, f *figures) {
 		t.Fatal("no call was answered with 429")
 	}
 	limited := calls[at].Time
-	var inPause, late, unheard, others, othersBefore int
+	var inPause, late, others, othersBefore int
 	var resumed time.Duration
 	for i, c := range calls {
 		since := c.Time.Sub(limited)
@@ -90,9 +92,6 @@ func limitedProject(t *testing.T, f *figures) {
 			if since > time.Second { // long after the last call that was in flight
 				late++
 			}
-			if since > pause-time.Second {
-				unheard++
-			}
 		case resumed == 0 || since < resumed:
 			resumed = since
 		}
@@ -100,10 +99,13 @@ func limitedProject(t *testing.T, f *figures) {
 	f.account(s, l)
 	speed := float64(others) / pause.Seconds()
 	f.add("%d more calls of the project inside the pause; its next one %.1f s after the 429; the others %.0f calls/s in the second before it, %.0f in the pause", inPause, resumed.Seconds(), float64(othersBefore), speed)
-	if unheard > 0 || others == 0 || resumed == 0 {
-		t.Errorf("%d calls of the project in the last second of the pause, want none; %d calls of the others in the pause; the project went on after %v", unheard, others, resumed)
+	if inPause > 2*concurrency {
+		t.Errorf("%d calls of the project in the pause, want at most the %d in flight", inPause, 2*concurrency)
 	}
-	f.bound(inPause <= 2*concurrency && late == 0, "no calls of the project in the pause but the %d in flight, and none after its first second", 2*concurrency)
+	if others == 0 || resumed == 0 {
+		t.Errorf("%d calls of the others in the pause; the project went on after %v", others, resumed)
+	}
+	f.bound(late == 0, "no call of the project after the pause's first second")
 	// The others have the limited project's share as well; a worker halves its calls for an instant.
 	f.bound(speed >= 0.75*float64(othersBefore), "the others at three quarters of their speed before at least")
 }

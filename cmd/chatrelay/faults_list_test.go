@@ -21,6 +21,7 @@ var faults = []fault{
 		name:     "API_down_502_page",
 		did:      "the same with 502 and an HTML page, as a gateway answers",
 		demanded: "the same",
+		bounded:  "the same",
 		run: apiDown(chatapitest.Fault{Status: http.StatusBadGateway, Header: map[string]string{"Content-Type": "text/html"},
 			Body: "<html><head><title>502 Bad Gateway</title></head><body><center>nginx</center></body></html>"}),
 	},
@@ -33,9 +34,9 @@ var faults = []fault{
 	},
 	{
 		name:     "limited_project",
-		did:      "3,200 jobs of 4 projects, two workers of 8 calls at once; one call of one project is answered 429 with Retry-After: 3, all later ones would be served",
-		demanded: "no call of that project in the last of the 3 s, of either worker, and some later; calls of the others meanwhile; nothing lost or buried",
-		bounded:  "no call of that project in the 3 s but those in flight (16 at most, none after the first second); the others at full speed (three quarters of before at least)",
+		did:      "3,200 jobs of 5 projects, two workers of 8 calls at once; one call of one project is answered 429 with Retry-After: 3, all later ones would be served",
+		demanded: "no call of that project in the 3 s but those in flight (16 at most), of either worker, and some later; calls of the others meanwhile; nothing lost or buried",
+		bounded:  "no call of that project after the first second; the others at full speed (three quarters of before at least)",
 		run:      limitedProject,
 	},
 	{
