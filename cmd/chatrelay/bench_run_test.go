@@ -20,13 +20,17 @@ import (
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
-// benchProgram is the real program about to measure, and the directory in which it may leave nothing.
+// benchProgram is the real program about to measure, and the directory in which it may leave nothing. Only
+// the program itself is under the race detector, not the processes that it starts.
 func benchProgram(t *testing.T, args ...string) (cmd *exec.Cmd, temp string) {
 	t.Helper()
 	temp = t.TempDir()
 	cmd = exec.CommandContext(t.Context(), "chatrelay", append([]string{"bench"}, args...)...)
-	// Under the race detector every process would wait for a second before it ends.
-	cmd.Env = append(os.Environ(), "TMPDIR="+temp, "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	plain, err := plainDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp, "PATH="+plain+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	return cmd, temp
 }
 
@@ -172,7 +176,7 @@ func TestBenchRefusesWrongUsage(t *testing.T) {
 	}
 }
 
-// A NATS that is in use is not measured with: nobody is told anything, and nothing there changes.
+// A NATS that is in use is not measured with: nothing is delivered, and nothing there changes.
 func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})
 	empty := bareSystem(t, chatapitest.Config{}, broker.Config{})

@@ -11,7 +11,7 @@ import (
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 )
 
-// partsOf are the processes of a measurement that live: those that were told its directory.
+// partsOf are the processes of a measurement that live: those that have its directory in their environment.
 func partsOf(t *testing.T, temp string) (pids []int) {
 	t.Helper()
 	all, err := procfs.AllProcs()
@@ -35,7 +35,7 @@ func TestBenchLeavesNothingBehind(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		args   []string
-		parts  int // processes that there are by then, with itself; 0: a NATS is there, and a call under way
+		parts  int // processes that there are by then, with itself; 0: a NATS is there, and a call in flight
 		signal syscall.Signal
 		all    bool // get it, as from a terminal
 		code   int

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,9 +20,9 @@ func TestTwoWorkersShareTheJobs(t *testing.T) {
 	l := newLoad("share", 2000, 1, 10, 7)
 	l.publish(s)
 	a, b := s.worker(), s.worker()
-	s.drained(60 * time.Second)
+	s.drained(patience)
 	if repeats := l.account(s); repeats != 0 {
-		t.Errorf("%d recipients were told more than once", repeats)
+		t.Errorf("%d recipients were delivered to more than once", repeats)
 	}
 	counts := s.api.Counts()
 	t.Logf("2,000 jobs in %d calls, at most %d at once", counts.Calls, counts.MaxInFlight)
@@ -35,18 +36,43 @@ func TestTwoWorkersShareTheJobs(t *testing.T) {
 	}
 }
 
-// Rule 8: a call under way when the worker is stopped is waited for, and its outcome recorded.
-func TestStopWaitsForTheCallUnderWay(t *testing.T) {
+// A worker killed in the midst of its calls loses nothing, and another repeats only what was in flight or not
+// yet acknowledged. The scenarios of TestFaults do worse.
+func TestKilledWorkerLosesNothing(t *testing.T) {
+	const concurrency = 4
+	s := newSystem(t, chatapitest.Config{Latency: 20 * time.Millisecond})
+	s.hurry()
+	s.api.Reject("user not found", "kill-7-0", "kill-390-0")
+	l := newLoad("kill", 400, 1, 10, 400) // all distinct: nothing can be put together
+	l.publish(s)
+	p := s.worker("--concurrency", "4")
+	s.calls(100)
+	if code := s.stop(p, syscall.SIGKILL); code != -1 {
+		t.Errorf("ended with %d before it was killed", code)
+	}
+	s.worker("--concurrency", "4")
+	s.drained(patience)
+	most := (1 + 16) * concurrency
+	if repeats := l.account(s); repeats > most {
+		t.Errorf("%d repeats, more than the %d that may be in flight or not yet acknowledged", repeats, most)
+	}
+	if n := len(s.letters()); n != 2 {
+		t.Errorf("%d letters, want those of the two rejected recipients", n)
+	}
+}
+
+// A worker that is stopped waits for its call in flight, and records the outcome.
+func TestStopWaitsForTheCallInFlight(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{Latency: 2 * time.Second})
 	s.api.Reject("user not found", "wait-0-1")
 	l := newLoad("wait", 1, 2, 1, 1)
 	p := s.worker()
 	l.publish(s)
-	s.eventually(20*time.Second, "the call", func() bool { return s.api.Told(project(0), l.jobs[0].Message, "wait-0-0") == 1 })
+	s.eventually(patience, "the call", func() bool { return s.api.Told(project(0), l.jobs[0].Message, "wait-0-0") == 1 })
 	if code := s.stop(p, sigterm); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
-	s.drained(time.Second)
+	s.drained(patience)
 	if repeats := l.account(s); repeats != 0 {
 		t.Errorf("%d repeats", repeats)
 	}
@@ -58,19 +84,15 @@ func TestStopWaitsForTheCallUnderWay(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})
 	s.api.Script(chatapitest.Fault{Break: chatapitest.Hang, Times: -1})
-	p := s.worker("--call-timeout", "1m", "--grace", "1m")
+	p := s.worker("--call-timeout", "1h", "--grace", "1h")
 	newLoad("hang", 1, 1, 1, 1).publish(s)
-	s.eventually(20*time.Second, "the call", func() bool { return s.api.Counts().MaxInFlight > 0 })
+	s.eventually(patience, "the call", func() bool { return s.api.Counts().MaxInFlight > 0 })
 	if err := p.cmd.Process.Signal(sigterm); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(20*time.Second, "the worker to stop", func() bool { return strings.Contains(p.stderr.String(), "stopping") })
-	begun := time.Now()
+	s.eventually(patience, "the worker to stop", func() bool { return strings.Contains(p.stderr.String(), "stopping") })
 	if code := s.stop(p, os.Interrupt); code == 0 {
 		t.Error("ended with 0 although a call was cut off")
-	}
-	if took := time.Since(begun); took > 20*time.Second {
-		t.Errorf("took %v", took)
 	}
 }
 
@@ -124,7 +146,7 @@ func TestMalformedAndOddJobs(t *testing.T) {
 		{ID: "thrice", ProjectID: id, Message: "thrice", WovenIDs: []string{"w-3", "w-3", "w-3"}},
 	}
 	load{odd}.publish(s)
-	s.drained(30 * time.Second)
+	s.drained(patience)
 	for _, l := range s.letters() {
 		if l.Reason != queue.Invalid || l.ProjectID != queue.UnknownProject || len(l.Failures) != 1 || l.Failures[0].Detail == "" {
 			t.Errorf("letter %+v", l)
@@ -138,8 +160,8 @@ func TestMalformedAndOddJobs(t *testing.T) {
 	}
 	for _, job := range odd {
 		for _, id := range job.WovenIDs {
-			if told := s.api.Told(job.ProjectID, job.Message, id); told != 1 {
-				t.Errorf("job %s told %q %d times", job.ID, id, told)
+			if n := s.api.Told(job.ProjectID, job.Message, id); n != 1 {
+				t.Errorf("job %s was delivered to %q %d times", job.ID, id, n)
 			}
 		}
 	}
@@ -160,14 +182,14 @@ func TestAmbiguousCallIsBuried(t *testing.T) {
 	s.worker("--on-ambiguous", "bury")
 	l := newLoad("ambiguous", 1, 3, 1, 1)
 	l.publish(s)
-	s.eventually(20*time.Second, "the letter", func() bool { return len(s.letters()) == 1 })
-	s.drained(20 * time.Second)
+	s.eventually(patience, "the letter", func() bool { return len(s.letters()) == 1 })
+	s.drained(patience)
 	if letter := s.letters()[0]; letter.Reason != queue.Ambiguous || len(letter.WovenIDs) != 3 {
 		t.Errorf("letter %+v", letter)
 	}
 	for _, id := range l.jobs[0].WovenIDs {
-		if told := s.api.Told(l.jobs[0].ProjectID, l.jobs[0].Message, id); told != 1 {
-			t.Errorf("%s was told %d times", id, told)
+		if n := s.api.Told(l.jobs[0].ProjectID, l.jobs[0].Message, id); n != 1 {
+			t.Errorf("%s was delivered to %d times", id, n)
 		}
 	}
 }

@@ -1,3 +1,5 @@
+//go:build faults
+
 package main
 
 import (
@@ -27,7 +29,7 @@ func apiDown(broken chatapitest.Fault) func(*testing.T, *figures) {
 		time.Sleep(time.Until(down.Add(downFor))) // the subject of the test
 		s.api.ClearFaults()
 		back := time.Now()
-		s.drained(90 * time.Second)
+		s.drained(patience)
 
 		var last time.Time
 		failed, atOnce := 0, 0
@@ -43,40 +45,40 @@ func apiDown(broken chatapitest.Fault) func(*testing.T, *figures) {
 		}
 		f.account(s, before, meanwhile)
 		took := last.Sub(back)
-		f.add("%d calls failed while it was down, %d of them in its first second; the last recipient was told %.1f s after its return", failed, atOnce, took.Seconds())
+		f.add("%d calls failed while it was down, %d of them in its first second; the last recipient was delivered to %.1f s after its return", failed, atOnce, took.Seconds())
 		if failed >= 300 {
 			t.Errorf("%d calls while the API was down, want fewer than 300", failed)
 		}
-		if took > 15*time.Second {
-			t.Errorf("the last recipient was told %v after the API's return, want within 15 s", took)
-		}
+		f.bound(took <= 15*time.Second, "all delivered within 15 s of the API's return")
 	}
 }
 
-// limitedProject lets one project of four be told once to pause, while two workers have calls of
-// it under way. The worker that was not told would go on, and be served.
+// limitedProject answers one call of one project of five with 429, while two workers have calls of it in
+// flight. The other worker would go on, and be served, if it did not hear of the pause.
 func limitedProject(t *testing.T, f *figures) {
 	const latency, concurrency, pause = 50 * time.Millisecond, 8, 3 * time.Second
 	s := startSystem(t, chatapitest.Config{Latency: latency})
 	s.worker("--concurrency", "8")
 	s.worker("--concurrency", "8")
-	l := newLoad("limit", 3200, 1, 4, 3200)
+	// An odd number of projects: the server hands out jobs to the two workers by turns, so that of an even
+	// number each worker would have projects of its own.
+	l := newLoad("limit", 3200, 1, 5, 3200)
 	l.publish(s)
 	s.calls(500)
-	s.bothAtWork(concurrency)
+	s.bothAtWork()
 	s.api.Script(chatapitest.Fault{Project: project(0), Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "3"}})
-	s.drained(60 * time.Second)
+	s.drained(patience)
 
 	calls := s.api.Calls()
 	at := slices.IndexFunc(calls, func(c chatapitest.Call) bool { return c.Status == http.StatusTooManyRequests })
 	if at < 0 {
-		t.Fatal("nobody was told to pause")
+		t.Fatal("no call was answered with 429")
 	}
-	told := calls[at].Time
+	limited := calls[at].Time
 	var inPause, late, others, othersBefore int
 	var resumed time.Duration
 	for i, c := range calls {
-		since := c.Time.Sub(told)
+		since := c.Time.Sub(limited)
 		switch {
 		case c.ProjectID != project(0):
 			if since > 0 && since < pause {
@@ -87,7 +89,7 @@ func limitedProject(t *testing.T, f *figures) {
 		case i == at || since < 0:
 		case since < pause:
 			inPause++
-			if since > time.Second { // long after the last call that was under way
+			if since > time.Second { // long after the last call that was in flight
 				late++
 			}
 		case resumed == 0 || since < resumed:
@@ -97,13 +99,21 @@ func limitedProject(t *testing.T, f *figures) {
 	f.account(s, l)
 	speed := float64(others) / pause.Seconds()
 	f.add("%d more calls of the project inside the pause; its next one %.1f s after the 429; the others %.0f calls/s in the second before it, %.0f in the pause", inPause, resumed.Seconds(), float64(othersBefore), speed)
-	if inPause > 2*concurrency || late > 0 {
-		t.Errorf("%d calls of the project inside the pause, %d of them after a second; want at most the %d in flight", inPause, late, 2*concurrency)
+	if inPause > 2*concurrency {
+		t.Errorf("%d calls of the project in the pause, want at most the %d in flight", inPause, 2*concurrency)
 	}
+	if others == 0 || resumed == 0 {
+		t.Errorf("%d calls of the others in the pause; the project went on after %v", others, resumed)
+	}
+	f.bound(late == 0, "no call of the project after the pause's first second")
 	// The others have the limited project's share as well; a worker halves its calls for an instant.
-	if speed < 0.75*float64(othersBefore) {
-		t.Errorf("the others made %.0f calls/s in the pause, %d before it", speed, othersBefore)
-	}
+	f.bound(speed >= 0.75*float64(othersBefore), "the others at three quarters of their speed before at least")
+}
+
+// bothAtWork waits until both of two workers have begun to call, for which each gets a token.
+func (s *system) bothAtWork() {
+	s.t.Helper()
+	s.eventually(patience, "the calls of both workers", func() bool { return s.api.Counts().TokensIssued == 2 })
 }
 
 // badRecipients hides four recipients that make the API refuse the whole call, each in a call of
@@ -114,8 +124,8 @@ func badRecipients(t *testing.T, f *figures) {
 	s.api.Script(chatapitest.Fault{RefuseIDs: bad, Times: -1})
 	l := newLoad("bad", 2400, 1, 1, 1)
 	l.publish(s)
-	s.worker()
-	s.drained(60 * time.Second)
+	s.worker("--linger", "1s") // full calls, however slowly the jobs come
+	s.drained(patience)
 	var buried []string
 	for _, letter := range s.letters() {
 		buried = append(buried, letter.WovenIDs...)
@@ -144,10 +154,10 @@ func revokedToken(t *testing.T, f *figures) {
 	l := newLoad("token", 3000, 1, 5, 3000)
 	l.publish(s)
 	s.calls(500)
-	s.bothAtWork(8)
+	s.bothAtWork()
 	before := s.api.Counts().TokensIssued
 	s.api.RevokeTokens()
-	s.drained(60 * time.Second)
+	s.drained(patience)
 	counts := s.api.Counts()
 	refreshes := counts.TokensIssued - before
 	got := f.account(s, l)

@@ -1,3 +1,5 @@
+//go:build faults
+
 package main
 
 import (
@@ -56,21 +58,21 @@ func (s *system) publishTooMuch(f *figures) {
 		s.t.Errorf("exit code %d, %d published, %d stored, said:\n%s%s", code, published, stored, p.stdout, tail(said, 2000))
 	}
 
-	p = s.start("publish", "--publish-retry-for", "60s", file)
-	s.eventually(30*time.Second, "publish to wait", func() bool { return strings.Contains(p.stderr.String(), "waiting to publish") })
+	p = s.start("publish", "--publish-retry-for", "5m", file)
+	s.eventually(patience, "publish to wait", func() bool { return strings.Contains(p.stderr.String(), "waiting to publish") })
 	s.worker()
 	code = s.ended(p)
 	f.add("the same again, and then a worker: exit code %d, “%s”", code, firstMatch(p.stdout.String(), `published.*`))
 	if code != 0 || publishedCount(s.t, p) != len(l.jobs) {
 		s.t.Errorf("exit code %d, said:\n%s%s", code, p.stdout, tail(p.stderr.String(), 2000))
 	}
-	s.drained(60 * time.Second)
+	s.drained(patience)
 
 	p = s.start("publish", file)
 	if code := s.ended(p); code != 0 || publishedCount(s.t, p) != len(l.jobs) {
 		s.t.Errorf("a third time: exit code %d, said:\n%s%s", code, p.stdout, tail(p.stderr.String(), 2000))
 	}
-	s.drained(60 * time.Second)
+	s.drained(patience)
 	got := f.account(s, l)
 	stored = s.stored()
 	f.add("stored in all, after a third run: %s", thousands(int(stored)))
@@ -93,7 +95,7 @@ func (l load) write(s *system) (name string) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		_, _ = w.Write(append(line, '\n')) // Flush tells
+		_, _ = w.Write(append(line, '\n')) // Flush returns the error
 	}
 	if err := w.Flush(); err != nil {
 		s.t.Fatal(err)

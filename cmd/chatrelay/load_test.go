@@ -43,7 +43,7 @@ func (l load) publish(s *system) {
 }
 
 // fate is what became of the recipients of a load.
-type fate struct{ recipients, told, buried, lost, repeated int }
+type fate struct{ recipients, buried, lost, repeated int }
 
 // count finds out what became of every recipient.
 func (l load) count(s *system) fate {
@@ -55,14 +55,11 @@ func (l load) count(s *system) fate {
 		}
 	}
 	var f fate
-	told := s.api.Deliveries()
+	deliveries := s.api.Deliveries()
 	for _, job := range l.jobs {
 		for _, id := range job.WovenIDs {
 			f.recipients++
-			n := told[chatapitest.Delivery{ProjectID: job.ProjectID, Message: job.Message, WovenID: id}]
-			if n > 0 {
-				f.told++
-			}
+			n := deliveries[chatapitest.Delivery{ProjectID: job.ProjectID, Message: job.Message, WovenID: id}]
 			if dead[job.ID+" "+id] {
 				f.buried++
 				n++
@@ -74,7 +71,7 @@ func (l load) count(s *system) fate {
 		}
 	}
 	if f.lost > 0 {
-		s.t.Errorf("%d recipients were neither told nor dead-lettered", f.lost)
+		s.t.Errorf("%d recipients were neither delivered to nor dead-lettered", f.lost)
 	}
 	if n := s.api.Counts().DuplicateInCall; n > 0 {
 		s.t.Errorf("%d recipients stood twice in one call", n)
@@ -82,9 +79,18 @@ func (l load) count(s *system) fate {
 	return f
 }
 
-// account demands that every recipient was told or dead-lettered, and returns how often somebody
-// was told who had been told, or dead-lettered, already.
+// account demands that every recipient was delivered to or dead-lettered, and returns how many deliveries
+// went to one that had been delivered to, or dead-lettered, already.
 func (l load) account(s *system) (repeats int) {
 	s.t.Helper()
 	return l.count(s).repeated
+}
+
+// thousands writes 60000 as 60,000.
+func thousands(n int) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -20,8 +21,29 @@ import (
 
 // The test binary is chatrelay, too, when it is called by that name, and a nats-server.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"chatrelay": main, "nats-broker": natsMain})
+	testscript.Main(suite{m}, map[string]func(){"chatrelay": main, "nats-broker": natsMain})
 }
+
+// suite is the tests with what surrounds them.
+type suite struct{ *testing.M }
+
+// Run runs the tests.
+func (s suite) Run() int {
+	// Under the race detector every process that the tests start would wait for a second before it ends.
+	err := os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	if err == nil {
+		suiteDir, err = os.MkdirTemp("", "chatrelay-tests-")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(suiteDir)
+	return s.M.Run()
+}
+
+// suiteDir is for what the tests have in common.
+var suiteDir string
 
 // TestScripts runs the program as users do; see testdata. Every script has a nats-server of its
 // own, which CHATRELAY_NATS_URL names.
@@ -29,12 +51,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
-			b, err := broker.Start(broker.Config{Dir: env.WorkDir + "/.nats"})
-			if err != nil {
+			n := &natsServer{cfg: broker.Config{Dir: env.WorkDir + "/.nats"}}
+			if err := n.start(); err != nil {
 				return err
 			}
-			env.Defer(b.Stop)
-			env.Setenv("CHATRELAY_NATS_URL", b.URL())
+			env.Defer(n.kill)
+			env.Setenv("CHATRELAY_NATS_URL", n.url)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -52,7 +75,7 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	cmd := exec.Command(args[1], args[2:]...)
 	cmd.Dir = ts.Getenv("WORK")
-	for _, name := range []string{"PATH", "HOME", "CHATRELAY_NATS_URL"} {
+	for _, name := range []string{"PATH", "HOME", "GORACE", "CHATRELAY_NATS_URL"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	var out, errs bytes.Buffer
