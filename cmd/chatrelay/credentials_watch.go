@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -134,7 +133,6 @@ func (c *credentials) checkOne(ctx context.Context, log zerolog.Logger, client *
 	if err == nil || ctx.Err() != nil {
 		return false
 	}
-	log.Error().Str("error", brief(err, false)).Msg("no access token: jobs will wait; " + advice)
-	api, ok := errors.AsType[*chatapi.Error](err)
-	return !ok || api.Kind != chatapi.Credential
+	log.Error().Str("error", chatapi.LogText(err)).Msg("no access token: jobs will wait; " + advice)
+	return chatapi.KindOf(err) != chatapi.Credential
 }

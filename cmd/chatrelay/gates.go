@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -35,7 +34,7 @@ func (b *gateBoard) event(e worker.Event) {
 }
 
 func gateStatus(e worker.Event, now time.Time) queue.GateStatus {
-	return queue.GateStatus{ProjectID: e.ProjectID, Kind: kindOf(e.Err), Status: e.Status, Until: now.Add(e.Wait)}
+	return queue.GateStatus{ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait)}
 }
 
 // list gives the gates that are closed or have not been seen to work since, by project.
@@ -48,13 +47,6 @@ func (b *gateBoard) list() []queue.GateStatus {
 	}
 	slices.SortFunc(all, func(a, b queue.GateStatus) int { return strings.Compare(a.ProjectID, b.ProjectID) })
 	return all
-}
-
-// shared tells whether the cause of a gate's closing holds for all workers: the API limits the
-// project, or does not accept its credential. An outage each finds out by itself, with few calls.
-func shared(err error) bool {
-	api, ok := errors.AsType[*chatapi.Error](err)
-	return ok && (api.Kind == chatapi.Limited || api.Kind == chatapi.Credential)
 }
 
 // closure is what another worker's gate means for this one.

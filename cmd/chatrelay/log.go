@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -75,7 +73,11 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 		line = line.Dur("wait_ms", e.Wait)
 	}
 	if e.Err != nil {
-		line = line.Str("error", brief(e.Err, log.GetLevel() <= zerolog.DebugLevel))
+		text := chatapi.LogText(e.Err)
+		if log.GetLevel() <= zerolog.DebugLevel {
+			text = e.Err.Error()
+		}
+		line = line.Str("error", text)
 	}
 	line.Msg(headline(e))
 }
@@ -89,18 +91,4 @@ func headline(e worker.Event) string {
 		return "gate opened: the project's calls go again"
 	}
 	return string(e.Kind)
-}
-
-// brief leaves out of an API error what the server said: it may name recipients. What the network
-// said, where no status arrived, it keeps.
-func brief(err error, all bool) string {
-	api, ok := errors.AsType[*chatapi.Error](err)
-	if all || !ok || api.Status == 0 {
-		return err.Error()
-	}
-	text := fmt.Sprintf("%s: %s, status %d", api.Op, api.Kind, api.Status)
-	if api.MayBeDelivered {
-		text += ", may have been delivered"
-	}
-	return text
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -68,7 +67,7 @@ func (m *metrics) event(e worker.Event) {
 	case worker.EventCall:
 		status := strconv.Itoa(e.Status)
 		if e.Status == 0 {
-			status = kindOf(e.Err)
+			status = string(chatapi.KindOf(e.Err))
 		}
 		m.calls.WithLabelValues(status).Inc()
 		m.callTime.Observe(e.Duration.Seconds())
@@ -83,7 +82,7 @@ func (m *metrics) event(e worker.Event) {
 	case worker.EventGate:
 		m.allowed.Set(float64(e.Allowed))
 		if e.Err != nil {
-			m.gateCloses.WithLabelValues(kindOf(e.Err)).Inc()
+			m.gateCloses.WithLabelValues(string(chatapi.KindOf(e.Err))).Inc()
 		}
 	default:
 		m.jobs.WithLabelValues(string(e.Kind)).Add(float64(e.Jobs))
@@ -91,11 +90,4 @@ func (m *metrics) event(e worker.Event) {
 			m.dead.WithLabelValues(string(l.Reason)).Add(float64(max(1, len(l.WovenIDs))))
 		}
 	}
-}
-
-func kindOf(err error) string {
-	if api, ok := errors.AsType[*chatapi.Error](err); ok {
-		return string(api.Kind)
-	}
-	return "other"
 }

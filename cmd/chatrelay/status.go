@@ -94,19 +94,11 @@ func (a *app) printGates(workers []queue.WorkerStatus) {
 		if wait := time.Until(g.Until); wait > 0 {
 			next = "next call in " + age(wait.Seconds())
 		}
-		fmt.Fprintf(a.stdout, "  %-36s %s, %s%s\n", plain(id), what, next, advice(g.Kind))
+		if advice := chatapi.Kind(g.Kind).Advice(); advice != "" {
+			next += ": " + advice
+		}
+		fmt.Fprintf(a.stdout, "  %-36s %s, %s\n", plain(id), what, next)
 	}
-}
-
-// advice says what to do about a gate that stays closed.
-func advice(kind string) string {
-	switch chatapi.Kind(kind) {
-	case chatapi.Credential:
-		return ": check the project's client id and secret"
-	case chatapi.Misconfigured:
-		return ": check --api-url and --token-url"
-	}
-	return ""
 }
 
 func byReason(counts map[queue.Reason]uint64) string {

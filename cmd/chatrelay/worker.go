@@ -223,7 +223,7 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 		m.event(e)
 		gates.event(e)
 		logEvent(log, e)
-		if e.Kind == worker.EventGate && shared(e.Err) {
+		if e.Kind == worker.EventGate && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
 			_ = q.TellGate(gateStatus(e, time.Now())) // unheard, the others find out by themselves
 		}
 		if show != nil {
