@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -224,8 +224,8 @@ func (a *app) bench(ctx context.Context, f benchFlags, chosen []workload) error 
 	if err := report.begin(); err != nil {
 		return err
 	}
-	bar := a.progress(int64(len(f.programs())*f.pairs*len(chosen)), "", false)
-	defer func() { _ = bar.Finish() }()
+	bar := term.CountProgress(a.stderr, int64(len(f.programs())*f.pairs*len(chosen)), "")
+	defer func() { bar.Finish() }()
 	for _, w := range chosen {
 		var runs []benchRun
 		for pair := range f.pairs {
@@ -242,16 +242,13 @@ func (a *app) bench(ctx context.Context, f benchFlags, chosen []workload) error 
 				}
 				run.Pair = pair + 1
 				runs = append(runs, run)
-				_ = bar.Add(1)
+				bar.Add(1)
 			}
 		}
-		clearBar(bar)
+		bar.Clear()
 		if err := report.workload(w, runs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-// clearBar makes way for a line of output.
-func clearBar(bar *progressbar.ProgressBar) { _ = bar.Clear() }

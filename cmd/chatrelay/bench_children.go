@@ -19,6 +19,7 @@ import (
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/bareloop"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
@@ -177,7 +178,7 @@ func (a *app) benchBrokerCommand() *cobra.Command {
 			return err
 		}
 		defer b.Stop()
-		if err := printJSON(a.stdout, brokerReady{b.URL()}); err != nil {
+		if err := term.PrintJSON(a.stdout, brokerReady{b.URL()}); err != nil {
 			return err
 		}
 		<-ctx.Done()
@@ -209,7 +210,7 @@ func (a *app) benchAPICommand() *cobra.Command {
 		s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 		context.AfterFunc(ctx, func() { _ = s.Close() })
 		base := "http://" + l.Addr().String()
-		if err := printJSON(a.stdout, apiReady{base + chatapitest.ChatPath, base + chatapitest.TokenPath, base + "/_/"}); err != nil {
+		if err := term.PrintJSON(a.stdout, apiReady{base + chatapitest.ChatPath, base + chatapitest.TokenPath, base + "/_/"}); err != nil {
 			return err
 		}
 		_ = s.Serve(l) // until it is closed

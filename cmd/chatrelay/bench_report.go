@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
@@ -122,9 +123,9 @@ func (r *benchReport) begin() error {
 		Go: runtime.Version(), NATS: broker.Version, Version: version(), Command: append([]string{"chatrelay"}, os.Args[1:]...),
 	}
 	if r.app.output == "json" {
-		return printJSON(r.app.stdout, benchRecord{Machine: &m})
+		return term.PrintJSON(r.app.stdout, benchRecord{Machine: &m})
 	}
-	_, err := fmt.Fprintf(r.app.stdout, "%s, %s, %s, %s, nats-server %s\n", m.CPU, counted(m.Cores, "core"), m.System, m.Go, m.NATS)
+	_, err := fmt.Fprintf(r.app.stdout, "%s, %s, %s, %s, nats-server %s\n", m.CPU, term.Counted(m.Cores, "core"), m.System, m.Go, m.NATS)
 	return err
 }
 
@@ -147,11 +148,11 @@ func (r *benchReport) workload(w workload, runs []benchRun) error {
 	sum := summarize(w, r.flags, runs)
 	if r.app.output == "json" {
 		for i := range runs {
-			if err := printJSON(r.app.stdout, benchRecord{Run: &runs[i]}); err != nil {
+			if err := term.PrintJSON(r.app.stdout, benchRecord{Run: &runs[i]}); err != nil {
 				return err
 			}
 		}
-		return printJSON(r.app.stdout, benchRecord{Summary: &sum})
+		return term.PrintJSON(r.app.stdout, benchRecord{Summary: &sum})
 	}
 	out := tabwriter.NewWriter(r.app.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "\n%s: %s\n", w.name, w.shows)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/bareloop"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -118,7 +119,7 @@ func (m *measurement) mayUse(ctx context.Context) error {
 		return err
 	}
 	if n := len(st.Workers); n > 0 {
-		return fmt.Errorf("%s: %s at work there; stop them, or they would call for jobs of the benchmark", m.natsURL, counted(n, "worker"))
+		return fmt.Errorf("%s: %s at work there; stop them, or they would call for jobs of the benchmark", m.natsURL, term.Counted(n, "worker"))
 	}
 	if st.Queued+uint64(st.Held)+st.Due+st.Waiting > 0 {
 		return fmt.Errorf("%s: its streams hold jobs, for which the benchmark would call an API that tells nobody; use another NATS", m.natsURL)

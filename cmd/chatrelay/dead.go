@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -132,7 +133,7 @@ type listed struct {
 
 func (a *app) printLetter(l queue.DeadLetter, first bool) error {
 	if a.output == "json" {
-		return printJSON(a.stdout, listed{l.Seq, l, l.Where})
+		return term.PrintJSON(a.stdout, listed{l.Seq, l, l.Where})
 	}
 	if first {
 		fmt.Fprintf(a.stdout, "%6s  %-16s %-9s %-9s %-20s %-22s %s\n", "SEQ", "FAILED (UTC)", "PROJECT", "REASON", "JOB", "RECIPIENTS", "DETAIL")
@@ -145,7 +146,7 @@ func (a *app) printLetter(l queue.DeadLetter, first bool) error {
 		detail += fmt.Sprintf(" (and %d more)", len(l.Failures)-1)
 	}
 	_, err := fmt.Fprintf(a.stdout, "%6d  %-16s %-9s %-9s %-20s %-22s %s\n", l.Seq, l.FailedAt.UTC().Format("2006-01-02 15:04"),
-		clip(plain(l.ProjectID), 9), plain(string(l.Reason)), clip(plain(l.JobID), 20), who(l.WovenIDs), clip(plain(detail), 60))
+		term.Clip(term.Plain(l.ProjectID), 9), term.Plain(string(l.Reason)), term.Clip(term.Plain(l.JobID), 20), who(l.WovenIDs), term.Clip(term.Plain(detail), 60))
 	return err
 }
 
@@ -155,12 +156,12 @@ func who(ids []string) string {
 	if len(ids) == 0 {
 		return "-"
 	}
-	first := plain(ids[0])
+	first := term.Plain(ids[0])
 	if len(ids) == 1 {
-		return clip(first, most)
+		return term.Clip(first, most)
 	}
 	more := fmt.Sprintf(" and %d more", len(ids)-1)
-	return clip(first, max(4, most-len(more))) + more
+	return term.Clip(first, max(4, most-len(more))) + more
 }
 
 func (a *app) deadShowCommand() *cobra.Command {
@@ -187,7 +188,7 @@ func (a *app) deadShowCommand() *cobra.Command {
 				return err
 			}
 			if a.output == "json" {
-				return printJSON(a.stdout, listed{l.Seq, l, l.Where})
+				return term.PrintJSON(a.stdout, listed{l.Seq, l, l.Where})
 			}
 			text, err := json.MarshalIndent(listed{l.Seq, l, l.Where}, "", "  ")
 			if err != nil {
@@ -195,7 +196,7 @@ func (a *app) deadShowCommand() *cobra.Command {
 			}
 			fmt.Fprintf(a.stdout, "%s\n", text)
 			if l.Raw != nil {
-				fmt.Fprintf(a.stdout, "\nthe payload in raw, %d bytes:\n%s\n", len(l.Raw), clip(plain(string(l.Raw)), 2000))
+				fmt.Fprintf(a.stdout, "\nthe payload in raw, %d bytes:\n%s\n", len(l.Raw), term.Clip(term.Plain(string(l.Raw)), 2000))
 			}
 			return nil
 		},

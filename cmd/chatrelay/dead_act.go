@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -103,11 +104,11 @@ func (a *app) act(ctx context.Context, q *queue.Queue, act action, filter queue.
 	}
 	done, gone, err := a.actAll(ctx, q, act, p)
 	if a.output == "json" {
-		if err := printJSON(a.stdout, map[string]any{act.done: done, "gone": gone, "matched": len(p.seqs), "left_invalid": p.left, "groups": p.groups}); err != nil {
+		if err := term.PrintJSON(a.stdout, map[string]any{act.done: done, "gone": gone, "matched": len(p.seqs), "left_invalid": p.left, "groups": p.groups}); err != nil {
 			return err
 		}
 	} else if len(p.seqs) > 0 {
-		fmt.Fprintf(a.stdout, "%s %s\n", act.done, counted(done, "dead letter"))
+		fmt.Fprintf(a.stdout, "%s %s\n", act.done, term.Counted(done, "dead letter"))
 		if gone > 0 {
 			fmt.Fprintf(a.stdout, "%d had been replayed, dropped or replaced meanwhile\n", gone)
 		}
@@ -150,20 +151,20 @@ func (a *app) printPlan(act action, p plan) {
 		fmt.Fprintf(a.stdout, "no dead letters to %s\n", act.verb)
 	} else {
 		fmt.Fprintf(a.stdout, "about to %s %s with %s, up to number %d:\n", act.verb,
-			counted(len(p.seqs), "dead letter"), counted(p.recipients, "recipient"), slices.Max(p.seqs))
+			term.Counted(len(p.seqs), "dead letter"), term.Counted(p.recipients, "recipient"), slices.Max(p.seqs))
 		for _, g := range p.groups {
-			fmt.Fprintf(a.stdout, "  %-36s %-9s %s, %s\n", plain(g.Project), plain(string(g.Reason)), counted(g.Letters, "letter"), counted(g.Recipients, "recipient"))
+			fmt.Fprintf(a.stdout, "  %-36s %-9s %s, %s\n", term.Plain(g.Project), term.Plain(string(g.Reason)), term.Counted(g.Letters, "letter"), term.Counted(g.Recipients, "recipient"))
 		}
 	}
 	if p.left > 0 {
-		fmt.Fprintf(a.stdout, "%s with invalid payloads cannot be replayed and will stay\n", counted(p.left, "letter"))
+		fmt.Fprintf(a.stdout, "%s with invalid payloads cannot be replayed and will stay\n", term.Counted(p.left, "letter"))
 	}
 }
 
 // confirm asks on a terminal; elsewhere --yes is needed.
 func (a *app) confirm(ctx context.Context, act action, n int) error {
-	if !isTerminal(a.stdin) {
-		return usagef("there is no terminal to ask on: add --yes to %s %s", act.verb, counted(n, "dead letter"))
+	if !term.IsTerminal(a.stdin) {
+		return usagef("there is no terminal to ask on: add --yes to %s %s", act.verb, term.Counted(n, "dead letter"))
 	}
 	fmt.Fprintf(a.stderr, "%s them? [y/N] ", strings.ToUpper(act.verb[:1])+act.verb[1:])
 	answer := make(chan string, 1)
@@ -185,7 +186,7 @@ func (a *app) confirm(ctx context.Context, act action, n int) error {
 // actAll acts on the letters, several at a time: each costs round trips to the server.
 func (a *app) actAll(ctx context.Context, q *queue.Queue, act action, p plan) (done, gone int, err error) {
 	const atOnce = 16
-	bar := a.progress(int64(len(p.seqs)), act.verb, false)
+	bar := term.CountProgress(a.stderr, int64(len(p.seqs)), act.verb)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	seqs := make(chan uint64)
@@ -207,7 +208,7 @@ func (a *app) actAll(ctx context.Context, q *queue.Queue, act action, p plan) (d
 				default:
 					cancel(err)
 				}
-				_ = bar.Add(1)
+				bar.Add(1)
 				mu.Unlock()
 			}
 		})
@@ -220,7 +221,7 @@ func (a *app) actAll(ctx context.Context, q *queue.Queue, act action, p plan) (d
 	}
 	close(seqs)
 	workers.Wait()
-	_ = bar.Finish()
+	bar.Finish()
 	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
 		return done, gone, errors.New("interrupted")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/worker"
 )
@@ -44,7 +45,7 @@ func projectName(id string) string {
 	case festival:
 		return "festival"
 	}
-	return clip(plain(id), 8)
+	return term.Clip(term.Plain(id), 8)
 }
 
 // sampleJobs are fresh at every start: their ids end in the time, so that a kept state does not
@@ -75,7 +76,7 @@ func (d *demo) sample(ctx context.Context, q *queue.Queue, ended chan error) (mi
 		if _, err := pub.Publish(ctx, s.priority, s.job); err != nil {
 			return nil, err
 		}
-		d.say("%-6s job   %-9s %-22s %s to %s", s.priority, projectName(s.job.ProjectID), s.job.ID, quote(s.job.Message), counted(len(s.job.WovenIDs), "recipient"))
+		d.say("%-6s job   %-9s %-22s %s to %s", s.priority, projectName(s.job.ProjectID), s.job.ID, quote(s.job.Message), term.Counted(len(s.job.WovenIDs), "recipient"))
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -160,12 +161,12 @@ func (d *demo) summary(ctx context.Context, q *queue.Queue, missing []string) er
 	sum := map[string]any{"jobs": len(d.jobs), "recipients": recipients, "calls": calls,
 		"delivered": recipients - buried - len(missing), "dead": buried, "missing": missing}
 	if d.app.output == "json" {
-		if err := printJSON(d.app.stdout, sum); err != nil {
+		if err := term.PrintJSON(d.app.stdout, sum); err != nil {
 			return err
 		}
 	}
-	d.say("\n%s with %s in %s: %d delivered, %d dead-lettered", counted(len(d.jobs), "job"),
-		counted(recipients, "recipient"), counted(calls, "call"), recipients-buried-len(missing), buried)
+	d.say("\n%s with %s in %s: %d delivered, %d dead-lettered", term.Counted(len(d.jobs), "job"),
+		term.Counted(recipients, "recipient"), term.Counted(calls, "call"), recipients-buried-len(missing), buried)
 	if len(missing) > 0 {
 		return fmt.Errorf("%d recipients are not accounted for:\n  %s", len(missing), strings.Join(missing, "\n  "))
 	}
@@ -211,15 +212,15 @@ func (d *demo) call(c chatapitest.Call) {
 	d.calls++
 	d.mu.Unlock()
 	what := fmt.Sprintf("%d told, %d rejected", len(c.Recipients)-c.Rejected, c.Rejected)
-	colour := green
+	colour := term.Green
 	switch {
 	case !c.Delivered:
-		what, colour = "nobody told", red
+		what, colour = "nobody told", term.Red
 	case c.Rejected > 0:
-		colour = yellow
+		colour = term.Yellow
 	}
-	d.say("%s %-9s %s to %s: answered %d, %s", d.paint(colour, "call        "), projectName(c.ProjectID),
-		quote(c.Message), counted(len(c.Recipients), "recipient"), c.Status, what)
+	d.say("%s %-9s %s to %s: answered %d, %s", term.Paint(d.app.stdout, colour, "call        "), projectName(c.ProjectID),
+		quote(c.Message), term.Counted(len(c.Recipients), "recipient"), c.Status, what)
 }
 
 // event shows what the calls alone do not.
@@ -229,34 +230,19 @@ func (d *demo) event(e worker.Event) {
 		if len(l.Failures) > 0 {
 			detail = l.Failures[0].Detail
 		}
-		d.say("%s %-9s %-22s %s: %s, %s", d.paint(red, "dead letter "), projectName(l.ProjectID), clip(plain(l.JobID), 22),
-			plain(strings.Join(l.WovenIDs, " ")), l.Reason, clip(plain(detail), 100))
+		d.say("%s %-9s %-22s %s: %s, %s", term.Paint(d.app.stdout, term.Red, "dead letter "), projectName(l.ProjectID), term.Clip(term.Plain(l.JobID), 22),
+			term.Plain(strings.Join(l.WovenIDs, " ")), l.Reason, term.Clip(term.Plain(detail), 100))
 	}
 	switch {
 	case e.Kind == worker.EventGate && e.Wait > 0:
-		d.say("%s %-9s no calls for %v, then one to probe", d.paint(yellow, "pause       "), projectName(e.ProjectID), e.Wait.Round(10*time.Millisecond))
+		d.say("%s %-9s no calls for %v, then one to probe", term.Paint(d.app.stdout, term.Yellow, "pause       "), projectName(e.ProjectID), e.Wait.Round(10*time.Millisecond))
 	case e.Kind == worker.EventGate:
-		d.say("%s %-9s works again", d.paint(green, "resume      "), projectName(e.ProjectID))
+		d.say("%s %-9s works again", term.Paint(d.app.stdout, term.Green, "resume      "), projectName(e.ProjectID))
 	case e.Kind == worker.EventDeferred:
-		d.say("later        %s will come back in time", counted(e.Jobs, "job"))
+		d.say("later        %s will come back in time", term.Counted(e.Jobs, "job"))
 	case e.Kind == worker.EventTrouble:
-		d.say("%s %v", d.paint(red, "trouble     "), e.Err)
+		d.say("%s %v", term.Paint(d.app.stdout, term.Red, "trouble     "), e.Err)
 	}
 }
 
-func quote(message string) string { return "“" + clip(plain(message), 40) + "”" }
-
-// ANSI colours.
-const (
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-)
-
-// paint colours text on a terminal, unless NO_COLOR (no-color.org) forbids it.
-func (d *demo) paint(colour, text string) string {
-	if !isTerminal(d.app.stdout) || os.Getenv("NO_COLOR") != "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
+func quote(message string) string { return "“" + term.Clip(term.Plain(message), 40) + "”" }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 )
 
 func (a *app) devAPICommand() *cobra.Command {
@@ -85,7 +86,7 @@ func (a *app) printCall() func(chatapitest.Call) {
 			told = len(c.Recipients) - c.Rejected
 		}
 		fmt.Fprintf(a.stdout, "%s project %s: answered %d to %s, %d told, %d rejected\n",
-			c.Time.UTC().Format(time.RFC3339), plain(c.ProjectID), c.Status, counted(len(c.Recipients), "recipient"), told, c.Rejected)
+			c.Time.UTC().Format(time.RFC3339), term.Plain(c.ProjectID), c.Status, term.Counted(len(c.Recipients), "recipient"), told, c.Rejected)
 	}
 }
 

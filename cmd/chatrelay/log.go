@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/worker"
 )
 
@@ -17,8 +18,8 @@ func (a *app) newLogger(format, level string) (zerolog.Logger, error) {
 	}
 	out := a.stderr
 	switch {
-	case format == "console", format == "auto" && isTerminal(a.stderr):
-		out = zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !isTerminal(a.stderr)}
+	case format == "console", format == "auto" && term.IsTerminal(a.stderr):
+		out = zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !term.IsTerminal(a.stderr)}
 	case format != "json" && format != "auto":
 		return zerolog.Nop(), usagef("--log-format %q is not one of auto, console, json", format)
 	}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 )
 
 // Exit codes.
@@ -141,10 +140,4 @@ func version() string {
 		return "devel"
 	}
 	return info.Main.Version
-}
-
-// isTerminal tells whether a stream is one that a person looks at or types into.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

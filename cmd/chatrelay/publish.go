@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -122,7 +123,7 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		return fmt.Errorf("%w; to try again without telling anybody twice, add --id %s", err, receipt.JobID)
 	}
 	if a.output == "json" {
-		return printJSON(a.stdout, receipt)
+		return term.PrintJSON(a.stdout, receipt)
 	}
 	switch {
 	case receipt.Duplicate:
@@ -184,13 +185,13 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 	if err := q.Check(ctx); err != nil {
 		return err
 	}
-	bar := a.progress(in.size, "publishing", true)
+	bar := term.BytesProgress(a.stderr, in.size, "publishing")
 	sum := tally{Errors: []lineErr{}}
 	began := time.Now()
 
 	lines := newLineReader(in, priority)
 	fail := func(at line, err error) {
-		_ = bar.Clear()
+		bar.Clear()
 		fmt.Fprintf(a.stderr, "%s:%d: %v\n", at.file, at.number, err)
 		sum.Failed++
 		if len(sum.Errors) < 100 {
@@ -202,7 +203,7 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 		for bad := range lines.refusedBefore(at) {
 			fail(bad.line, bad.err)
 		}
-		_ = bar.Set64(at.offset)
+		bar.Set(at.offset)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return // interrupted; it may have been stored
@@ -221,7 +222,7 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 	for bad := range lines.refusedBefore(line{offset: 1<<63 - 1}) {
 		fail(bad.line, bad.err)
 	}
-	_ = bar.Finish()
+	bar.Finish()
 	if err == nil {
 		err = lines.err
 	}
@@ -231,11 +232,11 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 
 func (a *app) reportPublished(sum tally, took time.Duration, err error) error {
 	if a.output == "json" {
-		if err := printJSON(a.stdout, sum); err != nil {
+		if err := term.PrintJSON(a.stdout, sum); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.stdout, "published %s in %v", counted(sum.Published, "job"), took.Round(time.Millisecond))
+		fmt.Fprintf(a.stdout, "published %s in %v", term.Counted(sum.Published, "job"), took.Round(time.Millisecond))
 		if sum.Parts > sum.Published {
 			fmt.Fprintf(a.stdout, ", as %d parts", sum.Parts)
 		}
@@ -245,7 +246,7 @@ func (a *app) reportPublished(sum tally, took time.Duration, err error) error {
 		fmt.Fprintln(a.stdout)
 	}
 	if sum.Failed > 0 {
-		fmt.Fprintf(a.stderr, "%s not published, see above\n", counted(sum.Failed, "job"))
+		fmt.Fprintf(a.stderr, "%s not published, see above\n", term.Counted(sum.Failed, "job"))
 	}
 	if sum.Unread {
 		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -35,7 +36,7 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			if a.output == "json" {
-				return printJSON(a.stdout, st)
+				return term.PrintJSON(a.stdout, st)
 			}
 			a.printStatus(st)
 			return nil
@@ -47,7 +48,7 @@ func (a *app) statusCommand() *cobra.Command {
 
 func (a *app) printStatus(st queue.Status) {
 	row := func(name string, queued uint64, held int, oldest float64) {
-		fmt.Fprintf(a.stdout, "%-9s %10d %10d %12s\n", name, queued, held, age(oldest))
+		fmt.Fprintf(a.stdout, "%-9s %10d %10d %12s\n", name, queued, held, term.Age(time.Duration(oldest*float64(time.Second))))
 	}
 	fmt.Fprintf(a.stdout, "%-9s %10s %10s %12s\n", "", "queued", "held", "oldest job")
 	for _, p := range st.Priorities {
@@ -60,9 +61,9 @@ func (a *app) printStatus(st queue.Status) {
 	for _, w := range st.Workers {
 		since := w.Info["started"]
 		if t, err := time.Parse(time.RFC3339, since); err == nil {
-			since = "for " + age(time.Since(t).Seconds())
+			since = "for " + term.Age(time.Since(t))
 		}
-		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", plain(w.Info["host"]), plain(w.Info["pid"]), plain(since))
+		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", term.Plain(w.Info["host"]), term.Plain(w.Info["pid"]), term.Plain(since))
 	}
 	a.printGates(st.Workers)
 	if len(st.Workers) == 0 && st.Queued+st.Due > 0 {
@@ -86,18 +87,18 @@ func (a *app) printGates(workers []queue.WorkerStatus) {
 	fmt.Fprintf(a.stdout, "closed gates       %d\n", len(closed))
 	for _, id := range slices.Sorted(maps.Keys(closed)) {
 		g := closed[id]
-		what := plain(g.Kind)
+		what := term.Plain(g.Kind)
 		if g.Status != 0 {
 			what += fmt.Sprintf(", status %d", g.Status)
 		}
 		next := "being probed"
 		if wait := time.Until(g.Until); wait > 0 {
-			next = "next call in " + age(wait.Seconds())
+			next = "next call in " + term.Age(wait)
 		}
 		if advice := chatapi.Kind(g.Kind).Advice(); advice != "" {
 			next += ": " + advice
 		}
-		fmt.Fprintf(a.stdout, "  %-36s %s, %s\n", plain(id), what, next)
+		fmt.Fprintf(a.stdout, "  %-36s %s, %s\n", term.Plain(id), what, next)
 	}
 }
 
