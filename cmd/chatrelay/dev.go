@@ -94,7 +94,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	d.say("scripted Chat API     %s", d.api.ChatURL())
 	d.say("state in              %s\n", dir)
 
-	api, err := newCredentials(f.api, "")
+	api, err := f.clients()
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	// The worker is to stop before the servers that it needs.
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- a.runWorker(work, f.workerFlags, api, log) }()
+	go func() { ended <- a.runWorker(work, f.workerFlags, api, nil, log) }()
 	defer func() {
 		stop()
 		<-ended

@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/chatapi/credentials"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/worker"
 )
@@ -92,4 +93,22 @@ func headline(e worker.Event) string {
 		return "gate opened: the project's calls go again"
 	}
 	return string(e.Kind)
+}
+
+// logCredentials writes one line for what became of credentials, read from file.
+func logCredentials(log zerolog.Logger, file string, e credentials.Event) {
+	switch e := e.(type) {
+	case credentials.Reloaded:
+		log.Info().Str("file", file).Int("added", len(e.Added)).Int("removed", len(e.Removed)).Int("changed", len(e.Changed)).Msg("credentials reloaded")
+	case credentials.ReloadFailed:
+		log.Error().Str("file", file).Str("error", e.Err.Error()).Msg("credentials not reloaded: the old ones stay in use until this is put right")
+	case credentials.NoFile:
+		log.Info().Msg("SIGHUP: there is no credentials file to read again")
+	case credentials.NoToken:
+		line, advice := log.Error(), "check the client id, its secret and the address of the token endpoint"
+		if e.Project != "" {
+			line, advice = line.Str("file", file).Str("project", e.Project).Str("client_id", e.ClientID), "check its entry in the credentials file"
+		}
+		line.Str("error", chatapi.LogText(e.Err)).Msg("no access token: jobs will wait; " + advice)
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/chatapi/credentials"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/worker"
 )
@@ -104,11 +105,26 @@ func (f *workerFlags) secret() (string, error) {
 	if f.secretFile == "" {
 		return os.Getenv("CHATRELAY_CLIENT_SECRET"), nil
 	}
-	secret, err := readSecret(f.secretFile)
+	secret, err := credentials.ReadSecret(f.secretFile)
 	if err != nil {
 		return "", usagef("--client-secret-file: %w", err)
 	}
 	return secret, nil
+}
+
+// clients makes those that call the Chat API; its errors name the flags.
+func (f *workerFlags) clients() (*credentials.Clients, error) {
+	api, err := credentials.New(f.api, f.credentialsFile)
+	_, inFile := errors.AsType[*credentials.FileError](err)
+	switch {
+	case errors.Is(err, credentials.ErrNone):
+		return nil, usagef("no credential: give --client-id and --client-secret-file, or --credentials-file")
+	case inFile:
+		return nil, usagef("--credentials-file: %w", err)
+	case err != nil:
+		return nil, usagef("%w (flags: --api-url, --token-url, --client-id, --client-secret-file)", err)
+	}
+	return api, nil
 }
 
 func (a *app) workerCommand() *cobra.Command {
@@ -142,13 +158,14 @@ again at once. Projects that it does not name use --client-id, if that is given.
 					return err
 				}
 			}
-			api, err := newCredentials(f.api, f.credentialsFile)
+			api, err := f.clients()
 			if err != nil {
 				return err
 			}
-			signal.Notify(api.hangup, syscall.SIGHUP)
-			defer signal.Stop(api.hangup)
-			return a.runWorker(cmd.Context(), f, api, log)
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			return a.runWorker(cmd.Context(), f, api, hangup, log)
 		},
 	}
 	f.register(cmd.Flags())
@@ -158,7 +175,7 @@ again at once. Projects that it does not name use --client-id, if that is given.
 // natsPatience is how long a starting worker waits for NATS; whoever supervises it starts it again.
 const natsPatience = time.Minute
 
-func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, log zerolog.Logger) error {
+func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials.Clients, reload <-chan os.Signal, log zerolog.Logger) error {
 	var ready atomic.Pointer[error]
 	setReady := func(err error) { ready.Store(&err) }
 	setReady(errors.New("starting"))
@@ -215,7 +232,7 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 		return err
 	}
 	defer retire()
-	go api.checkAll(ctx, log)
+	go api.Check(ctx, func(e credentials.Event) { logCredentials(log, api.File(), e) })
 	go tuneGarbage(ctx)
 
 	show := f.worker.Hook
@@ -237,8 +254,14 @@ func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, lo
 		log.Info().Dur("grace_ms", f.worker.Grace).Msg("stopping: waiting for calls under way")
 	})
 	w := worker.New(f.worker, jobs, api, q)
-	api.changed = w.ProbeGate
-	go api.watch(ctx, log)
+	go api.Watch(ctx, reload, func(e credentials.Event) {
+		logCredentials(log, api.File(), e)
+		if r, ok := e.(credentials.Reloaded); ok {
+			for _, id := range r.Projects() {
+				w.ProbeGate(id)
+			}
+		}
+	})
 	deafen, err := q.OnGate(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 // credential is what a project calls the Chat API with.
 type credential struct{ id, secret string }
 
-// readCredentials reads a --credentials-file and the secret files that it names, by project:
+// readFile reads a credentials file and the secret files that it names, by project:
 //
 //	0f8fad5b-d9cb-469f-a165-70867728950e:
 //	  client_id: cafe
@@ -25,7 +25,7 @@ type credential struct{ id, secret string }
 //
 // A file that names no project is an error as well: most likely it is just being written. Errors
 // name the file and the line, and hold no secret, not even one that stands where none belongs.
-func readCredentials(file string) (map[string]credential, error) {
+func readFile(file string) (map[string]credential, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -107,11 +107,11 @@ func (f credentialsFile) secret(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(string(f)), path)
 	}
-	return readSecret(path)
+	return ReadSecret(path)
 }
 
-// readSecret reads a file that holds a secret and nothing else.
-func readSecret(path string) (string, error) {
+// ReadSecret reads a file that holds a secret and nothing else; space around it is not part of it.
+func ReadSecret(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
