@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
@@ -98,14 +99,22 @@ func (a *app) dev(ctx context.Context, f devFlags) error {
 	if err != nil {
 		return err
 	}
-	log, err := a.newLogger(f.logFormat, f.logLevel)
+	log, err := daemon.NewLogger(a.stderr, f.logFormat, f.logLevel)
+	if err != nil {
+		return usagef("%w (flags: --log-format, --log-level)", err)
+	}
+	l, err := f.listen()
 	if err != nil {
 		return err
 	}
 	// The worker is to stop before the servers that it needs.
 	work, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- a.runWorker(work, f.workerFlags, api, nil, log) }()
+	go func() {
+		ended <- daemon.Run(work, daemon.Config{
+			NATS: f.nats.config("worker"), API: api, Worker: f.worker, HTTP: l, Log: log, Version: version(),
+		})
+	}()
 	defer func() {
 		stop()
 		<-ended

@@ -51,11 +51,13 @@ prints one line per call; GET /_/counts and /_/repeated tell who was told.`,
 			mux := http.NewServeMux()
 			mux.Handle("/_/", http.StripPrefix("/_", records))
 			mux.Handle("/", api)
-			_, stop, err := serveHTTP(httpAddr, records)
+			plainHTTP, err := net.Listen("tcp", httpAddr)
 			if err != nil {
-				return usageError{err}
+				return usagef("--http-addr: %w", err)
 			}
-			defer stop()
+			r := &http.Server{Handler: records, ReadHeaderTimeout: 5 * time.Second}
+			defer r.Close()
+			go func() { _ = r.Serve(plainHTTP) }() // ends by Close
 			s := &http.Server{Handler: mux, TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, ReadHeaderTimeout: 5 * time.Second}
 			context.AfterFunc(cmd.Context(), func() { _ = s.Close() })
 			fmt.Fprintf(a.stdout, "scripted Chat API on https://%s%s\n", net.JoinHostPort(tlsHost, strings.TrimLeft(listen[strings.LastIndex(listen, ":"):], ":")), chatapitest.ChatPath)

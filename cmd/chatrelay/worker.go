@@ -1,23 +1,19 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"fmt"
+	"net"
 	"os"
 	"os/signal"
-	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/chatapi/credentials"
-	"github.com/chatrelay/chatrelay/queue"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
 	"github.com/chatrelay/chatrelay/worker"
 )
 
@@ -127,6 +123,15 @@ func (f *workerFlags) clients() (*credentials.Clients, error) {
 	return api, nil
 }
 
+// listen is where health and metrics are served.
+func (f *workerFlags) listen() (net.Listener, error) {
+	l, err := net.Listen("tcp", f.httpAddr)
+	if err != nil {
+		return nil, usagef("--http-addr: %w", err)
+	}
+	return l, nil
+}
+
 func (a *app) workerCommand() *cobra.Command {
 	var f workerFlags
 	cmd := &cobra.Command{
@@ -149,9 +154,9 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			if err := f.check(); err != nil {
 				return err
 			}
-			log, err := a.newLogger(f.logFormat, f.logLevel)
+			log, err := daemon.NewLogger(a.stderr, f.logFormat, f.logLevel)
 			if err != nil {
-				return err
+				return usagef("%w (flags: --log-format, --log-level)", err)
 			}
 			if f.api.ClientID != "" { // its secret without it is of no use
 				if f.api.ClientSecret, err = f.secret(); err != nil {
@@ -165,123 +170,15 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
-			return a.runWorker(cmd.Context(), f, api, hangup, log)
+			l, err := f.listen()
+			if err != nil {
+				return err
+			}
+			return daemon.Run(cmd.Context(), daemon.Config{
+				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, Version: version(),
+			})
 		},
 	}
 	f.register(cmd.Flags())
 	return cmd
-}
-
-// natsPatience is how long a starting worker waits for NATS; whoever supervises it starts it again.
-const natsPatience = time.Minute
-
-func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials.Clients, reload <-chan os.Signal, log zerolog.Logger) error {
-	var ready atomic.Pointer[error]
-	setReady := func(err error) { ready.Store(&err) }
-	setReady(errors.New("starting"))
-
-	cfg := f.nats.config("worker")
-	cfg.Patience = natsPatience
-	cfg.OnConnection = func(err error) {
-		if err != nil {
-			log.Warn().Err(err).Msg("nats")
-		} else {
-			log.Info().Msg("nats: connection restored")
-		}
-	}
-	var held atomic.Pointer[queue.Jobs]
-	var link atomic.Pointer[queue.Queue]
-	gates := newGateBoard()
-	m := newMetrics(func() float64 {
-		if jobs := held.Load(); jobs != nil {
-			return float64(jobs.Held())
-		}
-		return 0
-	}, func() float64 { return float64(len(gates.list())) }, func() bool { return link.Load() != nil && link.Load().Connected() })
-	addr, stopHTTP, err := serveHTTP(f.httpAddr, operations(m, func() error {
-		if err := *ready.Load(); err != nil {
-			return err
-		}
-		if !link.Load().Connected() {
-			return errors.New("not connected to NATS")
-		}
-		return nil
-	}))
-	if err != nil {
-		return usageError{err}
-	}
-	defer stopHTTP()
-
-	q, err := queue.Connect(ctx, cfg)
-	if err != nil && ctx.Err() != nil {
-		return nil // stopped before it had anything in hand
-	}
-	if err != nil {
-		return err
-	}
-	defer q.Close()
-	link.Store(q)
-	jobs, err := q.Jobs(ctx, queue.JobsConfig{OnError: func(err error) { log.Warn().Err(err).Msg("queue") }})
-	if err != nil {
-		return err
-	}
-	defer jobs.Close()
-	held.Store(jobs)
-	retire, err := q.Announce(identity(), gates.list)
-	if err != nil {
-		return err
-	}
-	defer retire()
-	go api.Check(ctx, func(e credentials.Event) { logCredentials(log, api.File(), e) })
-	go tuneGarbage(ctx)
-
-	show := f.worker.Hook
-	f.worker.Hook = func(e worker.Event) {
-		m.event(e)
-		gates.event(e)
-		logEvent(log, e)
-		if e.Kind == worker.EventGate && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
-			_ = q.TellGate(gateStatus(e, time.Now())) // unheard, the others find out by themselves
-		}
-		if show != nil {
-			show(e)
-		}
-	}
-	setReady(nil)
-	log.Info().Str("api", api.Endpoint()).Str("http", addr).Int("concurrency", f.worker.Concurrency).Msg("worker started")
-	context.AfterFunc(ctx, func() {
-		setReady(errors.New("stopping"))
-		log.Info().Dur("grace_ms", f.worker.Grace).Msg("stopping: waiting for calls under way")
-	})
-	w := worker.New(f.worker, jobs, api, q)
-	go api.Watch(ctx, reload, func(e credentials.Event) {
-		logCredentials(log, api.File(), e)
-		if r, ok := e.(credentials.Reloaded); ok {
-			for _, id := range r.Projects() {
-				w.ProbeGate(id)
-			}
-		}
-	})
-	deafen, err := q.OnGate(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
-	if err != nil {
-		return err
-	}
-	defer deafen()
-	err = w.Run(ctx)
-	if err == nil {
-		log.Info().Msg("worker stopped: everything known was recorded")
-	}
-	return err
-}
-
-// identity is what status shows of this worker.
-func identity() map[string]string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return map[string]string{
-		"host": host, "pid": strconv.Itoa(os.Getpid()),
-		"started": time.Now().UTC().Format(time.RFC3339), "version": fmt.Sprint(version()),
-	}
 }

@@ -1,6 +1,8 @@
-package main
+package daemon
 
 import (
+	"fmt"
+	"io"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,18 +13,19 @@ import (
 	"github.com/chatrelay/chatrelay/worker"
 )
 
-// newLogger logs to stderr: for people on a terminal, JSON elsewhere.
-func (a *app) newLogger(format, level string) (zerolog.Logger, error) {
+// NewLogger logs to out in a format: console for people, json for programs, or auto, which is console
+// on a terminal and JSON elsewhere. It leaves out what is below level: debug, info, warn or error.
+func NewLogger(out io.Writer, format, level string) (zerolog.Logger, error) {
 	lvl, err := zerolog.ParseLevel(level)
 	if err != nil || level == "" {
-		return zerolog.Nop(), usagef("--log-level %q is not one of debug, info, warn, error", level)
+		return zerolog.Nop(), fmt.Errorf("log level %q is not one of debug, info, warn, error", level)
 	}
-	out := a.stderr
+	terminal := term.IsTerminal(out)
 	switch {
-	case format == "console", format == "auto" && term.IsTerminal(a.stderr):
-		out = zerolog.ConsoleWriter{Out: a.stderr, TimeFormat: time.TimeOnly, NoColor: !term.IsTerminal(a.stderr)}
+	case format == "console", format == "auto" && terminal:
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !terminal}
 	case format != "json" && format != "auto":
-		return zerolog.Nop(), usagef("--log-format %q is not one of auto, console, json", format)
+		return zerolog.Nop(), fmt.Errorf("log format %q is not one of auto, console, json", format)
 	}
 	return zerolog.New(zerolog.SyncWriter(out)).Level(lvl).With().Timestamp().Logger(), nil
 }
@@ -35,7 +38,7 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	case e.Kind == worker.EventTrouble:
 		line = log.Error()
 	case e.Kind == worker.EventGate && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
-		line = log.Debug() // the gate's first closing, or the letters, say it
+		line = log.Debug() // already logged when the gate closed, or counted in the settlement
 	case e.Err != nil:
 		line = log.Warn()
 	default:
@@ -81,11 +84,11 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 		}
 		line = line.Str("error", text)
 	}
-	line.Msg(headline(e))
+	line.Msg(eventMessage(e))
 }
 
-// headline is what happened, in words.
-func headline(e worker.Event) string {
+// eventMessage is what happened, in words.
+func eventMessage(e worker.Event) string {
 	switch {
 	case e.Kind == worker.EventGate && e.Wait > 0:
 		return "gate closed: the project's calls are held back"

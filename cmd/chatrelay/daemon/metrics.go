@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"strconv"
@@ -46,7 +46,7 @@ func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 		ambiguous:  counter("calls_ambiguous_total", "Failed calls that may have been delivered all the same."),
 		unknown:    counter("recipients_unknown_total", "Ids that the API named as failed although the call had not asked for them."),
 		trouble:    counter("settle_failures_total", "Failed attempts to settle, defer or split; they are repeated."),
-		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be under way at once, after the last event of a gate."}),
+		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be in flight at once, after the last event of a gate."}),
 		gateCloses: vec("gate_closed_total", "How often a project's gate closed, by kind of failure.", "kind"),
 	}
 	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.trouble, m.gateCloses, m.allowed,
