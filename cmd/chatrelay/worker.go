@@ -101,7 +101,12 @@ func (f *workerFlags) secret() (string, error) {
 	if f.secretFile == "" {
 		return os.Getenv("CHATRELAY_CLIENT_SECRET"), nil
 	}
-	secret, err := credentials.ReadSecret(f.secretFile)
+	return readSecret(f.secretFile)
+}
+
+// readSecret reads the file that --client-secret-file names.
+func readSecret(file string) (string, error) {
+	secret, err := credentials.ReadSecret(file)
 	if err != nil {
 		return "", usagef("--client-secret-file: %w", err)
 	}
@@ -123,11 +128,11 @@ func (f *workerFlags) clients() (*credentials.Clients, error) {
 	return api, nil
 }
 
-// listen is where health and metrics are served.
-func (f *workerFlags) listen() (net.Listener, error) {
-	l, err := net.Listen("tcp", f.httpAddr)
+// listen listens on the address that a flag gives.
+func listen(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, usagef("--http-addr: %w", err)
+		return nil, usagef("--%s: %w", flag, err)
 	}
 	return l, nil
 }
@@ -170,7 +175,7 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
-			l, err := f.listen()
+			l, err := listen("http-addr", f.httpAddr)
 			if err != nil {
 				return err
 			}

@@ -1,10 +1,10 @@
-package main
+package dev
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,14 +13,14 @@ import (
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
-	"github.com/chatrelay/chatrelay/worker"
 )
 
 // demo shows the way of the jobs in plain words.
 type demo struct {
-	app *app
-	api *chatapitest.Server
-	url string
+	out, err io.Writer
+	json     bool // out is for the summary only, in JSON
+	api      *chatapitest.Server
+	url      string // of NATS
 
 	mu    sync.Mutex // guards the output and what follows
 	calls int
@@ -102,7 +102,7 @@ func (d *demo) sample(ctx context.Context, q *queue.Queue, ended chan error) (mi
 	return missing, err
 }
 
-// unaccounted lists the sample's recipients that were neither told exactly once nor dead-lettered.
+// unaccounted lists the sample's recipients that were neither reached exactly once nor dead-lettered.
 func (d *demo) unaccounted(ctx context.Context, q *queue.Queue) (missing []string, err error) {
 	dead, err := d.sampleLetters(ctx, q)
 	if err != nil {
@@ -116,9 +116,9 @@ func (d *demo) unaccounted(ctx context.Context, q *queue.Queue) (missing []strin
 	}
 	for _, s := range d.jobs {
 		for _, id := range s.job.WovenIDs {
-			told := d.api.Told(s.job.ProjectID, s.job.Message, id)
-			if dead := buried[s.job.ID+" "+id]; (told == 1) == dead {
-				missing = append(missing, fmt.Sprintf("%s of job %s: told %d times, dead letter %v", id, s.job.ID, told, dead))
+			delivered := d.api.Told(s.job.ProjectID, s.job.Message, id)
+			if dead := buried[s.job.ID+" "+id]; (delivered == 1) == dead {
+				missing = append(missing, fmt.Sprintf("%s of job %s: delivered %d times, dead letter %v", id, s.job.ID, delivered, dead))
 			}
 		}
 	}
@@ -139,7 +139,7 @@ func (d *demo) sampleLetters(ctx context.Context, q *queue.Queue) (dead []queue.
 	return dead, err
 }
 
-// summary tells what the sample came to, and fails if somebody is missing.
+// summary prints what the sample came to, and fails if a recipient is missing.
 func (d *demo) summary(ctx context.Context, q *queue.Queue, missing []string) error {
 	dead, err := d.sampleLetters(ctx, q)
 	if err != nil {
@@ -160,8 +160,8 @@ func (d *demo) summary(ctx context.Context, q *queue.Queue, missing []string) er
 	}
 	sum := map[string]any{"jobs": len(d.jobs), "recipients": recipients, "calls": calls,
 		"delivered": recipients - buried - len(missing), "dead": buried, "missing": missing}
-	if d.app.output == "json" {
-		if err := term.PrintJSON(d.app.stdout, sum); err != nil {
+	if d.json {
+		if err := term.PrintJSON(d.out, sum); err != nil {
 			return err
 		}
 	}
@@ -173,76 +173,3 @@ func (d *demo) summary(ctx context.Context, q *queue.Queue, missing []string) er
 	d.say("every recipient is accounted for")
 	return nil
 }
-
-// next prints what to try from another terminal.
-func (d *demo) next() {
-	self := selfCommand()
-	d.say("\nTry next, from another terminal:\n")
-	d.say("  %s publish --nats-url %s --project %s --message Hello --to w-1 --to unknown-2", self, d.url, cafe)
-	d.say("  %s dead list --nats-url %s", self, d.url)
-	d.say("  %s dead replay --nats-url %s --all-projects --yes", self, d.url)
-	d.say("\n(w-new has registered meanwhile, so the replay will reach them.) Ctrl-C ends it all.\n")
-}
-
-// selfCommand is how this program was called, in a form that works in another terminal.
-func selfCommand() string {
-	path, err := os.Executable()
-	switch {
-	case err != nil:
-		return "chatrelay"
-	case strings.Contains(path, "go-build"):
-		return "go run ./cmd/chatrelay"
-	}
-	return path
-}
-
-// say prints a line; with --output json, where standard output is for the summary, elsewhere.
-func (d *demo) say(format string, args ...any) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	out := d.app.stdout
-	if d.app.output == "json" {
-		out = d.app.stderr
-	}
-	fmt.Fprintf(out, format+"\n", args...)
-}
-
-func (d *demo) call(c chatapitest.Call) {
-	d.mu.Lock()
-	d.calls++
-	d.mu.Unlock()
-	what := fmt.Sprintf("%d told, %d rejected", len(c.Recipients)-c.Rejected, c.Rejected)
-	colour := term.Green
-	switch {
-	case !c.Delivered:
-		what, colour = "nobody told", term.Red
-	case c.Rejected > 0:
-		colour = term.Yellow
-	}
-	d.say("%s %-9s %s to %s: answered %d, %s", term.Paint(d.app.stdout, colour, "call        "), projectName(c.ProjectID),
-		quote(c.Message), term.Counted(len(c.Recipients), "recipient"), c.Status, what)
-}
-
-// event shows what the calls alone do not.
-func (d *demo) event(e worker.Event) {
-	for _, l := range e.Letters {
-		detail := ""
-		if len(l.Failures) > 0 {
-			detail = l.Failures[0].Detail
-		}
-		d.say("%s %-9s %-22s %s: %s, %s", term.Paint(d.app.stdout, term.Red, "dead letter "), projectName(l.ProjectID), term.Clip(term.Plain(l.JobID), 22),
-			term.Plain(strings.Join(l.WovenIDs, " ")), l.Reason, term.Clip(term.Plain(detail), 100))
-	}
-	switch {
-	case e.Kind == worker.EventGate && e.Wait > 0:
-		d.say("%s %-9s no calls for %v, then one to probe", term.Paint(d.app.stdout, term.Yellow, "pause       "), projectName(e.ProjectID), e.Wait.Round(10*time.Millisecond))
-	case e.Kind == worker.EventGate:
-		d.say("%s %-9s works again", term.Paint(d.app.stdout, term.Green, "resume      "), projectName(e.ProjectID))
-	case e.Kind == worker.EventDeferred:
-		d.say("later        %s will come back in time", term.Counted(e.Jobs, "job"))
-	case e.Kind == worker.EventTrouble:
-		d.say("%s %v", term.Paint(d.app.stdout, term.Red, "trouble     "), e.Err)
-	}
-}
-
-func quote(message string) string { return "“" + term.Clip(term.Plain(message), 40) + "”" }
