@@ -31,7 +31,7 @@ var forbidden = []struct{ pkg, imports, reason string }{
 	{"queue", "net/http", "only chatapi knows HTTP"},
 	{"queue", "github.com/rs/zerolog", "libraries return errors and do not log"},
 	{"chatapi", "github.com/rs/zerolog", "libraries return errors and do not log"},
-	{"cmd/chatrelay/bareloop", module, "what ours is compared with must not be slow for the same reasons"},
+	{"cmd/chatrelay/bench/bareloop", module, "what ours is compared with must not be slow for the same reasons"},
 	{"chatapi/chatapitest", "testing", "dev and bench use it outside of tests"},
 }
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/bench"
 )
 
 var updatePerformance = flag.Bool("update-performance", false, "write the figures and plots of docs/performance.md from docs/performance.jsonl")
@@ -83,13 +85,13 @@ func TestPerformanceDoc(t *testing.T) {
 
 // records are what invocations of bench have printed, one after another.
 type records struct {
-	machines []benchMachine // one for each invocation
+	machines []bench.Machine // one for each invocation
 	runs     pool
 }
 
 // recorded is a run of one invocation, within which pairs are numbered.
 type recorded struct {
-	benchRun
+	bench.Run
 	setup      setup
 	invocation int
 }
@@ -103,7 +105,7 @@ func readRecords(path string) (all records, err error) {
 	lines := json.NewDecoder(f)
 	lines.DisallowUnknownFields()
 	for {
-		var r benchRecord
+		var r bench.Record
 		err := lines.Decode(&r)
 		switch {
 		case errors.Is(err, io.EOF):
@@ -143,14 +145,14 @@ const (
 	axes
 )
 
-func setupOf(r benchRun) setup {
+func setupOf(r bench.Run) setup {
 	return setup{r.Workload, [axes]float64{float64(r.Concurrency), r.LatencyMS, r.PublishRate, float64(r.Projects), float64(r.Jobs), r.LingerMS, float64(r.Replicas)}}
 }
 
 // standard is how bench does a workload without any flags.
 func standard(name string) setup {
-	w := workloads[slices.Index(workloadNames(), name)]
-	return setup{name, [axes]float64{64, inMS(w.latency), w.rate, float64(w.projects), float64(w.jobs), 20, 1}}
+	w := bench.Named(name)
+	return setup{name, [axes]float64{64, bench.InMS(w.Latency), w.Rate, float64(w.Projects), float64(w.Jobs), 20, 1}}
 }
 
 // at is the setup with another value.
@@ -202,7 +204,7 @@ func (p pool) setups() []setup {
 // each calls do for every setup and program.
 func (p pool) each(do func(setup, string, pool)) {
 	for _, s := range p.setups() {
-		for _, program := range []string{programBare, programWorker} {
+		for _, program := range []string{bench.ProgramBare, bench.ProgramWorker} {
 			if runs := p.like(s).by(program); len(runs) > 0 {
 				do(s, program, runs)
 			}
@@ -226,25 +228,25 @@ func peakMB(r recorded) float64         { return float64(r.PeakMemory) / 1e6 }
 func limit(r recorded) float64 { return float64(r.Concurrency*r.Replicas) / r.LatencyMS * 1000 }
 
 // spread is nil where there are no runs.
-func (p pool) spread(f figure) *spread {
+func (p pool) spread(f figure) *bench.Spread {
 	var all []float64
 	for _, r := range p {
 		all = append(all, f(r))
 	}
-	return spreadOf(all)
+	return bench.SpreadOf(all)
 }
 
 // paired is the worker's figure by the bare loop's, of each pair.
-func (p pool) paired(f figure) *spread {
+func (p pool) paired(f figure) *bench.Spread {
 	var all []float64
-	for _, worker := range p.by(programWorker) {
-		for _, bare := range p.like(worker.setup).by(programBare) {
+	for _, worker := range p.by(bench.ProgramWorker) {
+		for _, bare := range p.like(worker.setup).by(bench.ProgramBare) {
 			if bare.invocation == worker.invocation && bare.Pair == worker.Pair {
 				all = append(all, f(worker)/f(bare))
 			}
 		}
 	}
-	return spreadOf(all)
+	return bench.SpreadOf(all)
 }
 
 // cells say how many runs there are, and what they came to.
@@ -257,7 +259,7 @@ func (p pool) cells(list ...figure) []string {
 }
 
 // cell is the median with the range.
-func cell(s *spread) string {
+func cell(s *bench.Spread) string {
 	switch {
 	case s == nil:
 		return "–"
@@ -275,7 +277,7 @@ func amount(f float64) string {
 	case f < 1: // as ratios are, and two digits would hide what is short of a target
 		return fmt.Sprintf("%.3f", f)
 	}
-	return short(f)
+	return bench.Short(f)
 }
 
 func count(f float64) string { return thousands(int(math.Round(f))) }
@@ -331,7 +333,7 @@ func writeMachine(s *section, all records) {
 		s.lacks("any command")
 		return
 	}
-	distinct := func(of func(benchMachine) string) []string {
+	distinct := func(of func(bench.Machine) string) []string {
 		var seen []string
 		for _, m := range all.machines {
 			if text := of(m); !slices.Contains(seen, text) {
@@ -340,17 +342,17 @@ func writeMachine(s *section, all records) {
 		}
 		return seen
 	}
-	row := func(name string, of func(benchMachine) string) {
+	row := func(name string, of func(bench.Machine) string) {
 		s.row([]string{name, strings.Join(distinct(of), "; ")})
 	}
 	s.head("", "")
-	row("processor", func(m benchMachine) string { return m.CPU })
-	row("cores", func(m benchMachine) string { return fmt.Sprint(m.Cores) })
-	row("system", func(m benchMachine) string { return m.System })
-	row("Go", func(m benchMachine) string { return m.Go })
-	row("nats-server", func(m benchMachine) string { return m.NATS })
-	row("measured on", func(m benchMachine) string { return m.Time[:min(10, len(m.Time))] })
-	s.WriteString("\n```sh\n" + strings.Join(distinct(func(m benchMachine) string {
+	row("processor", func(m bench.Machine) string { return m.CPU })
+	row("cores", func(m bench.Machine) string { return fmt.Sprint(m.Cores) })
+	row("system", func(m bench.Machine) string { return m.System })
+	row("Go", func(m bench.Machine) string { return m.Go })
+	row("nats-server", func(m bench.Machine) string { return m.NATS })
+	row("measured on", func(m bench.Machine) string { return m.Time[:min(10, len(m.Time))] })
+	s.WriteString("\n```sh\n" + strings.Join(distinct(func(m bench.Machine) string {
 		return "chatrelay " + strings.Join(m.Command[min(1, len(m.Command)):], " ")
 	}), "\n") + "\n```\n")
 }
@@ -365,12 +367,12 @@ func writeWorkloads(s *section, all records) {
 	s.head("workload", "rate by the bare loop's", "CPU per job by the bare loop's", "rate by the latency's limit", "target", "met")
 	for _, name := range names {
 		runs := usual.like(standard(name))
-		workers, rate, cpu := runs.by(programWorker), runs.paired(jobsRate), runs.paired(workerCPU)
+		workers, rate, cpu := runs.by(bench.ProgramWorker), runs.paired(jobsRate), runs.paired(workerCPU)
 		if rate == nil {
 			s.lacks("pairs of %s at its standard size", name)
 			continue
 		}
-		var ofLimit *spread
+		var ofLimit *bench.Spread
 		var demands []demand
 		switch name {
 		case "W1":
@@ -389,14 +391,14 @@ func writeWorkloads(s *section, all records) {
 
 func writeLatency(s *section, all records) {
 	runs := all.runs.like(standard("L"), lingerAxis, jobsAxis)
-	if len(runs.by(programWorker)) == 0 {
+	if len(runs.by(bench.ProgramWorker)) == 0 {
 		s.lacks("L by the worker")
 	}
 	p50, p99 := func(r recorded) float64 { return r.Way.P50 }, func(r recorded) float64 { return r.Way.P99 }
 	s.head("jobs", "linger ms", "program", "runs", "p50 ms", "p99 ms", "max ms", "target", "met")
 	runs.each(func(set setup, program string, runs pool) {
 		verdict := []string{"", ""}
-		if program == programWorker {
+		if program == bench.ProgramWorker {
 			half, most, linger := runs.spread(p50).Median, runs.spread(p99).Median, set.is[lingerAxis]
 			first := demand{fmt.Sprintf("p50 ≤ %v ms", linger+2), half <= linger+2}
 			if linger == 0 {
@@ -413,18 +415,18 @@ func writeLatency(s *section, all records) {
 func (s *section) scaling(of string, a axis, runs pool) {
 	base := standard("W1")
 	runs = runs.like(base, a)
-	usual := runs.like(base).by(programWorker).spread(jobsRate)
+	usual := runs.like(base).by(bench.ProgramWorker).spread(jobsRate)
 	if usual == nil || len(runs.setups()) < 2 {
 		s.lacks("W1 with %s %s, and with others", count(base.is[a]), of)
 		return
 	}
 	s.head(of, "rate by the bare loop's", "bare loop's runs", "jobs/s", "worker's runs", "jobs/s", "calls by ideal", "peak MB")
 	var x []float64
-	var bare, worker []*spread
+	var bare, worker []*bench.Spread
 	var differences []string
 	for _, set := range runs.setups() {
 		value, runs := set.is[a], runs.like(set)
-		loops, workers := runs.by(programBare), runs.by(programWorker)
+		loops, workers := runs.by(bench.ProgramBare), runs.by(bench.ProgramWorker)
 		if len(loops) == 0 || len(workers) == 0 {
 			s.lacks("both programs with %s %s", count(value), of)
 			continue
@@ -441,7 +443,7 @@ func (s *section) scaling(of string, a axis, runs pool) {
 	fmt.Fprintf(s, "\nThe worker's median rate lies this far from the one with %s %s: %s.\n", count(base.is[a]), of, strings.Join(differences, ", "))
 	fmt.Fprintf(s, "\n![W1: jobs/s of both programs by the number of %s](performance-%s.svg)\n", of, of)
 	s.plot = draw("W1: jobs/s by the number of "+of+" (median, least and most)", of+" (logarithmic)", x,
-		series{programBare, "#d95f02", "6 4", bare}, series{programWorker, "#1f6fb4", "none", worker})
+		series{bench.ProgramBare, "#d95f02", "6 4", bare}, series{bench.ProgramWorker, "#1f6fb4", "none", worker})
 }
 
 func writeReplicas(s *section, all records) {
@@ -473,7 +475,7 @@ func writeMemory(s *section, all records) {
 	s.head(slices.Concat(setupHead, []string{"runs", "peak MB", "target", "met"})...)
 	long.each(func(set setup, program string, runs pool) {
 		verdict := []string{"", ""}
-		if program == programWorker {
+		if program == bench.ProgramWorker {
 			verdict = judge(demand{"every peak < 150 MB", runs.spread(peakMB).Max < 150})
 		}
 		s.row(set.cells(program), runs.cells(peakMB), verdict)
@@ -498,7 +500,7 @@ func meanMB(samples []uint64) float64 {
 // series is one line of a plot.
 type series struct {
 	name, color, dashes string // dashes, so that not colours alone tell lines apart
-	y                   []*spread
+	y                   []*bench.Spread
 }
 
 // plot is an SVG of jobs/s, from 0, by x, which is logarithmic.

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -15,53 +15,53 @@ import (
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
 )
 
-// callTally counts how often every recipient of a workload was told, at the Chat API.
-type callTally struct {
-	w      workload
-	told   []atomic.Uint32
-	wrong  atomic.Int64
-	spent  atomic.Int64 // nanoseconds, from the arrivals of calls to their replies
-	mu     sync.Mutex
-	latest []int64 // when each recipient was told, unix nanoseconds, if the workload is timed
+// tally counts, at the Chat API, the deliveries to every recipient of a workload.
+type tally struct {
+	w         Workload
+	delivered []atomic.Uint32
+	wrong     atomic.Int64
+	spent     atomic.Int64 // nanoseconds, from the arrivals of calls to their replies
+	mu        sync.Mutex
+	latest    []int64 // when each recipient was delivered to, unix nanoseconds, if the workload is timed
 }
 
 // tallied is what the tally amounts to.
 type tallied struct {
 	Calls     int `json:"calls"`
-	Told      int `json:"told"`  // recipients, once or more often
-	Twice     int `json:"twice"` // or more often
-	Wrong     int `json:"wrong"` // ids that are nobody's, or told another's message
+	Delivered int `json:"delivered"` // recipients, once or more often
+	Twice     int `json:"twice"`     // or more often
+	Wrong     int `json:"wrong"`     // ids that are nobody's, or got another's message
 	MaxFlight int `json:"max_in_flight"`
 	// Latency is how long calls took from their arrival to their reply, on average, in milliseconds.
 	Latency float64 `json:"latency_ms"`
 }
 
-func newTally(w workload) *callTally {
-	t := &callTally{w: w, told: make([]atomic.Uint32, w.jobs*w.recipients)}
-	if w.timed {
-		t.latest = make([]int64, len(t.told))
+func newTally(w Workload) *tally {
+	t := &tally{w: w, delivered: make([]atomic.Uint32, w.Jobs*w.Recipients)}
+	if w.Timed {
+		t.latest = make([]int64, len(t.delivered))
 	}
 	return t
 }
 
 // call takes down one call.
-func (t *callTally) call(c chatapitest.Call) {
+func (t *tally) call(c chatapitest.Call) {
 	t.spent.Add(int64(time.Since(c.Time)))
 	if !c.Delivered {
 		return
 	}
-	project, ok := number(c.ProjectID, benchProjectPrefix)
-	message, known := number(c.Message, benchMessagePrefix)
+	project, ok := number(c.ProjectID, projectPrefix)
+	message, known := number(c.Message, messagePrefix)
 	for _, id := range c.Recipients {
-		n, named := number(id, benchRecipient)
-		if !ok || !known || !named || n >= len(t.told) {
+		n, named := number(id, recipientPrefix)
+		if !ok || !known || !named || n >= len(t.delivered) {
 			t.wrong.Add(1)
 			continue
 		}
-		if p, m := t.w.kind(n / t.w.recipients); p != project || m != message {
+		if p, m := t.w.kind(n / t.w.Recipients); p != project || m != message {
 			t.wrong.Add(1)
 		}
-		t.told[n].Add(1)
+		t.delivered[n].Add(1)
 		if t.latest != nil {
 			t.mu.Lock()
 			t.latest[n] = c.Time.UnixNano()
@@ -77,24 +77,24 @@ func number(name, prefix string) (int, bool) {
 	return n, ok && err == nil && n >= 0
 }
 
-func (t *callTally) sum(api *chatapitest.Server) tallied {
+func (t *tally) sum(api *chatapitest.Server) tallied {
 	c := api.Counts()
 	s := tallied{Calls: c.Calls, Wrong: int(t.wrong.Load()), MaxFlight: c.MaxInFlight,
 		Latency: float64(t.spent.Load()) / float64(max(1, c.Calls)) / 1e6}
-	for i := range t.told {
-		switch n := t.told[i].Load(); {
+	for i := range t.delivered {
+		switch n := t.delivered[i].Load(); {
 		case n > 1:
 			s.Twice++
 			fallthrough
 		case n == 1:
-			s.Told++
+			s.Delivered++
 		}
 	}
 	return s
 }
 
 // records serves the tally, and the times.
-func (t *callTally) records(api *chatapitest.Server) http.Handler {
+func (t *tally) records(api *chatapitest.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /tally", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(t.sum(api)) })
 	mux.HandleFunc("GET /times", func(w http.ResponseWriter, _ *http.Request) {
@@ -114,8 +114,8 @@ func ask(ctx context.Context, address string, into any) error {
 	return answer(req, into)
 }
 
-// benchToken gets the token by which the bare loop calls.
-func benchToken(ctx context.Context, address string) (string, error) {
+// getToken gets the token by which the bare loop calls.
+func getToken(ctx context.Context, address string) (string, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {chatapitest.DefaultClientID}, "client_secret": {chatapitest.DefaultClientSecret}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {

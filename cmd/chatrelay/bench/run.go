@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -7,29 +7,19 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
-	"github.com/chatrelay/chatrelay/cmd/chatrelay/bareloop"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/bench/bareloop"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// Who does the work of a run.
-const (
-	programWorker = "worker"
-	programBare   = "bare loop"
-)
-
-func inMS(d time.Duration) float64 { return float64(d) / 1e6 }
-
 // measurement is one run of one program.
 type measurement struct {
-	app      *app
-	flags    benchFlags
-	workload workload
+	cfg      Config
+	workload Workload
 	program  string
 	dir      string
 
@@ -44,12 +34,12 @@ type measurement struct {
 	acked    []int64  // when each job was stored, unix nanoseconds, if the workload is timed
 }
 
-func (m *measurement) run(ctx context.Context) (benchRun, error) {
+func (m *measurement) run(ctx context.Context) (Run, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer m.end()
 	if err := m.prepare(ctx); err != nil {
-		return benchRun{}, err
+		return Run{}, err
 	}
 	run, err := m.measure(ctx)
 	if err != nil {
@@ -65,23 +55,22 @@ func (m *measurement) run(ctx context.Context) (benchRun, error) {
 
 // prepare starts NATS and the API, and publishes what is to be there before the program starts.
 func (m *measurement) prepare(ctx context.Context) (err error) {
-	m.natsURL = m.flags.nats.url
+	m.natsURL = m.cfg.NATSURL
 	if m.natsURL == "" {
 		if err := m.startBroker(ctx); err != nil {
 			return err
 		}
 	}
 	w := m.workload
-	m.api, err = startChild(ctx, m.dir, "api", nil, "bench", "api", "--jobs", strconv.Itoa(w.jobs), "--recipients", strconv.Itoa(w.recipients),
-		"--projects", strconv.Itoa(w.projects), "--messages", strconv.Itoa(w.messages), "--latency", w.latency.String(), "--timed="+strconv.FormatBool(w.timed))
+	m.api, err = startChild(ctx, m.dir, "api", nil, "bench", "api", "--jobs", strconv.Itoa(w.Jobs), "--recipients", strconv.Itoa(w.Recipients),
+		"--projects", strconv.Itoa(w.Projects), "--messages", strconv.Itoa(w.Messages), "--latency", w.Latency.String(), "--timed="+strconv.FormatBool(w.Timed))
 	if err != nil {
 		return err
 	}
 	if err := m.api.ready(&m.at); err != nil {
 		return err
 	}
-	nats := natsFlags{url: m.natsURL, creds: m.flags.nats.creds}
-	if m.q, err = nats.connect(ctx, "bench"); err != nil {
+	if m.q, err = queue.Connect(ctx, queue.Config{URL: m.natsURL, Creds: m.cfg.NATSCreds, Name: "chatrelay bench"}); err != nil {
 		return err
 	}
 	if m.broker != nil {
@@ -89,7 +78,7 @@ func (m *measurement) prepare(ctx context.Context) (err error) {
 	} else if err = m.mayUse(ctx); err == nil {
 		m.used = true
 	}
-	if err != nil || w.rate > 0 {
+	if err != nil || w.Rate > 0 {
 		return err
 	}
 	return m.publish(ctx)
@@ -108,8 +97,8 @@ func (m *measurement) startBroker(ctx context.Context) (err error) {
 	return err
 }
 
-// mayUse refuses a NATS that is in use: other workers would tell the recipients of the benchmark,
-// and its worker would tell theirs nothing.
+// mayUse refuses a NATS that is in use: other workers would deliver jobs of the benchmark, and its
+// worker would take their jobs to an API that delivers nothing.
 func (m *measurement) mayUse(ctx context.Context) error {
 	if err := m.q.Check(ctx); err != nil {
 		return err
@@ -122,7 +111,7 @@ func (m *measurement) mayUse(ctx context.Context) error {
 		return fmt.Errorf("%s: %s at work there; stop them, or they would call for jobs of the benchmark", m.natsURL, term.Counted(n, "worker"))
 	}
 	if st.Queued+uint64(st.Held)+st.Due+st.Waiting > 0 {
-		return fmt.Errorf("%s: its streams hold jobs, for which the benchmark would call an API that tells nobody; use another NATS", m.natsURL)
+		return fmt.Errorf("%s: its streams hold jobs, for which the benchmark would call an API that delivers nothing; use another NATS", m.natsURL)
 	}
 	return nil
 }
@@ -130,7 +119,7 @@ func (m *measurement) mayUse(ctx context.Context) error {
 // publish stores all jobs, as large as they are.
 func (m *measurement) publish(ctx context.Context) error {
 	var failed error
-	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.recipients})
+	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.Recipients})
 	err := pub.PublishAll(ctx, m.jobs(), func(_ queue.Receipt, err error) {
 		if err != nil && failed == nil {
 			failed = err
@@ -143,7 +132,7 @@ func (m *measurement) publish(ctx context.Context) error {
 func (m *measurement) jobs() iter.Seq2[queue.Priority, queue.Job] {
 	run := strconv.FormatInt(time.Now().UnixNano(), 36)
 	return func(yield func(queue.Priority, queue.Job) bool) {
-		for n := range m.workload.jobs {
+		for n := range m.workload.Jobs {
 			job := m.workload.job(n)
 			job.ID += "-" + run
 			if !yield(queue.Normal, job) {
@@ -154,29 +143,29 @@ func (m *measurement) jobs() iter.Seq2[queue.Priority, queue.Job] {
 }
 
 // measure times the program, from its start to the empty stream.
-func (m *measurement) measure(ctx context.Context) (benchRun, error) {
+func (m *measurement) measure(ctx context.Context) (Run, error) {
 	w := m.workload
-	run := benchRun{
-		Workload: w.name, Program: m.program, Replicas: m.flags.replicas, Jobs: w.jobs, Recipients: w.jobs * w.recipients, Projects: w.projects,
-		IdealCalls: w.ideal(), Concurrency: m.flags.concurrency, LingerMS: inMS(m.flags.linger), LatencyMS: inMS(w.latency), PublishRate: w.rate,
+	run := Run{
+		Workload: w.Name, Program: m.program, Replicas: m.cfg.Replicas, Jobs: w.Jobs, Recipients: w.Jobs * w.Recipients, Projects: w.Projects,
+		IdealCalls: w.Ideal(), Concurrency: m.cfg.Concurrency, LingerMS: InMS(m.cfg.Linger), LatencyMS: InMS(w.Latency), PublishRate: w.Rate,
 	}
 	broker, api := cpuOf(m.broker), cpuOf(m.api)
 	begun := time.Now()
-	for n := range m.flags.replicas {
+	for n := range m.cfg.Replicas {
 		c, err := m.startProgram(ctx, n)
 		if err != nil {
 			return run, err
 		}
 		m.children = append(m.children, c)
 	}
-	if w.rate > 0 {
+	if w.Rate > 0 {
 		time.Sleep(time.Second) // so that it is there, and idle
-	} else if err := m.wait(ctx, time.Millisecond, func(b queue.Backlog) bool { return b.Held > 0 || b.Stored < uint64(w.jobs) }); err != nil {
+	} else if err := m.wait(ctx, time.Millisecond, func(b queue.Backlog) bool { return b.Held > 0 || b.Stored < uint64(w.Jobs) }); err != nil {
 		return run, err
 	}
 	first := time.Now()
 	run.Start = first.Sub(begun).Seconds()
-	if w.rate > 0 {
+	if w.Rate > 0 {
 		if err := m.publishPaced(ctx, &run); err != nil {
 			return run, err
 		}
@@ -185,7 +174,7 @@ func (m *measurement) measure(ctx context.Context) (benchRun, error) {
 		return run, err
 	}
 	run.Seconds = time.Since(first).Seconds()
-	run.JobsRate = float64(w.jobs) / run.Seconds
+	run.JobsRate = float64(w.Jobs) / run.Seconds
 	run.BrokerCPU, run.APICPU = cpuOf(m.broker)-broker, cpuOf(m.api)-api
 	for _, c := range m.children {
 		cpu, peak, _ := c.usage()
@@ -205,83 +194,17 @@ func cpuOf(c *child) float64 {
 
 func (m *measurement) startProgram(ctx context.Context, n int) (*child, error) {
 	name := fmt.Sprintf("%s-%d", m.program, n)
-	common := []string{"--nats-url", m.natsURL, "--nats-creds", m.flags.nats.creds, "--api-url", m.at.Chat, "--token-url", m.at.Token,
-		"--max-recipients", strconv.Itoa(m.workload.limit), "--concurrency", strconv.Itoa(m.flags.concurrency)}
-	if m.program == programBare {
+	common := []string{"--nats-url", m.natsURL, "--nats-creds", m.cfg.NATSCreds, "--api-url", m.at.Chat, "--token-url", m.at.Token,
+		"--max-recipients", strconv.Itoa(m.workload.Limit), "--concurrency", strconv.Itoa(m.cfg.Concurrency)}
+	if m.program == ProgramBare {
 		return startChild(ctx, m.dir, name, nil, append([]string{"bench", "bare"}, common...)...)
 	}
 	env := []string{"CHATRELAY_CLIENT_ID=" + chatapitest.DefaultClientID, "CHATRELAY_CLIENT_SECRET=" + chatapitest.DefaultClientSecret}
-	return startChild(ctx, m.dir, name, env, append([]string{"bench", "worker", "--http-addr", "127.0.0.1:0", "--linger", m.flags.linger.String()}, common...)...)
+	return startChild(ctx, m.dir, name, env, append([]string{"bench", "worker", "--http-addr", "127.0.0.1:0", "--linger", m.cfg.Linger.String()}, common...)...)
 }
 
-// patience is how long a stream may go without getting shorter.
-const benchPatience = time.Minute
-
-// wait asks the broker, every pause at most, until done likes what it hears: of the job stream, and
-// once that is empty, of what came due.
-func (m *measurement) wait(ctx context.Context, pause time.Duration, done func(queue.Backlog) bool) error {
-	begun := time.Now()
-	shortest, since := ^uint64(0), begun
-	for stream := queue.JobStream(queue.Normal); ; {
-		b, err := m.q.Backlog(ctx, stream)
-		if err != nil {
-			return err
-		}
-		if b.Stored < shortest {
-			shortest, since = b.Stored, time.Now()
-		}
-		switch {
-		case !done(b):
-		case stream == queue.LaterStream || b.Stored > 0:
-			return nil
-		default:
-			stream, shortest = queue.LaterStream, ^uint64(0)
-			continue
-		}
-		for _, c := range m.children {
-			select {
-			case <-c.ended:
-				return c.stop()
-			default:
-			}
-		}
-		if time.Since(since) > benchPatience {
-			return fmt.Errorf("%d jobs are left in %s, and nothing happens%s", b.Stored, stream, m.children[0].said())
-		}
-		// Asking costs the broker something: at most one in a hundred parts of the time goes by between.
-		select {
-		case <-time.After(min(pause, max(time.Millisecond, time.Since(begun)/100))):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// account demands that every recipient was told once, and nothing else happened.
-func (m *measurement) account(ctx context.Context, run *benchRun) error {
-	var t tallied
-	if err := ask(ctx, m.at.Records+"tally", &t); err != nil {
-		return err
-	}
-	run.Calls, run.MaxFlight, run.APILatency = t.Calls, t.MaxFlight, t.Latency
-	if lost := run.Recipients - t.Told; lost > 0 || t.Twice > 0 || t.Wrong > 0 {
-		return fmt.Errorf("of %d recipients %d were not told, %d more than once, and %d something else", run.Recipients, lost, t.Twice, t.Wrong)
-	}
-	if !m.workload.timed {
-		return nil
-	}
-	var told []int64
-	if err := ask(ctx, m.at.Records+"times", &told); err != nil {
-		return err
-	}
-	ms := make([]float64, len(told))
-	for i := range told {
-		ms[i] = float64(told[i]-m.acked[i]) / 1e6
-	}
-	slices.Sort(ms)
-	run.Way = &benchLatency{P50: quantile(ms, .5), P99: quantile(ms, .99), Max: ms[len(ms)-1]}
-	return nil
-}
+// purgeTimeout bounds the removal of jobs that a run left in a NATS that was there.
+const purgeTimeout = 20 * time.Second
 
 // end leaves nothing behind.
 func (m *measurement) end() {
@@ -300,9 +223,9 @@ func (m *measurement) end() {
 		return
 	}
 	// Left there, the jobs of a run that was broken off would be called for by the next worker.
-	ctx, cancel := context.WithTimeout(context.Background(), quick)
+	ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
 	defer cancel()
-	if err := bareloop.Purge(ctx, m.natsURL, m.flags.nats.creds, queue.JobStream(queue.Normal), queue.LaterStream); err != nil {
-		fmt.Fprintf(m.app.stderr, "chatrelay: jobs of the benchmark may be left in %s: %v\n", m.natsURL, err)
+	if err := bareloop.Purge(ctx, m.natsURL, m.cfg.NATSCreds, queue.JobStream(queue.Normal), queue.LaterStream); err != nil {
+		fmt.Fprintf(m.cfg.Err, "chatrelay: jobs of the benchmark may be left in %s: %v\n", m.natsURL, err)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -11,18 +11,18 @@ import (
 const memoryEvery = 10 * time.Second
 
 // publishPaced publishes at the workload's rate to a program that is idle.
-func (m *measurement) publishPaced(ctx context.Context, run *benchRun) error {
-	if m.workload.timed {
-		m.acked = make([]int64, m.workload.jobs)
+func (m *measurement) publishPaced(ctx context.Context, run *Run) error {
+	if m.workload.Timed {
+		m.acked = make([]int64, m.workload.Jobs)
 	}
-	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.recipients})
+	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.Recipients})
 	var failed error
 	stored := 0
 	begun := time.Now()
 	err := pub.PublishAll(ctx, func(yield func(queue.Priority, queue.Job) bool) {
 		n := 0
 		for priority, job := range m.jobs() {
-			due := begun.Add(time.Duration(float64(n) / m.workload.rate * float64(time.Second)))
+			due := begun.Add(time.Duration(float64(n) / m.workload.Rate * float64(time.Second)))
 			if wait := time.Until(due); wait > 0 {
 				time.Sleep(wait)
 			}
