@@ -72,7 +72,7 @@ by what the API's latency allows. Peak memory is the worker's largest resident s
 	flags.IntVar(&f.Concurrency, "concurrency", 64, "calls in flight at the same time, of each replica")
 	flags.BoolVar(&f.Bare, "bare", true, "measure the bare loop, too")
 	flags.IntVar(&f.Replicas, "replicas", 1, "how many workers, or bare loops, share the work")
-	cmd.AddCommand(a.benchBrokerCommand(), a.benchAPICommand(), a.benchBareCommand(), a.benchWorkerCommand())
+	cmd.AddCommand(a.benchBrokerCommand(), a.benchAPICommand(), a.benchBareCommand(), a.benchWorkerCommand(), a.benchDocumentCommand())
 	return cmd
 }
 
