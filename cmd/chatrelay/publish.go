@@ -70,8 +70,8 @@ each time.)`,
 	flags.StringVar(&f.job.Message, "message", "", "message text of the job")
 	flags.StringArrayVar(&f.job.WovenIDs, "to", nil, "a recipient's woven id; may be repeated")
 	flags.StringVar(&f.job.ID, "id", "", "id of the job; made up if not given")
-	flags.StringVar(&f.deliverAt, "deliver-at", "", "tell nobody before: a time (RFC 3339) or a duration from now, such as 90m")
-	flags.StringVar(&f.expireAt, "expires-at", "", "tell nobody after: a time (RFC 3339) or a duration from now")
+	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before: a time (RFC 3339) or a duration from now, such as 90m")
+	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after: a time (RFC 3339) or a duration from now")
 	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than that")
 	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to try while the stream is full or NATS is away")
 	_ = cmd.RegisterFlagCompletionFunc("priority", completePriorities)
@@ -87,13 +87,13 @@ func completePriorities(*cobra.Command, []string, string) ([]string, cobra.Shell
 }
 
 func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
-	var told time.Time
+	var reported time.Time
 	return q.Publisher(queue.PublisherConfig{
 		MaxRecipients: f.maxRecipients, RetryFor: f.retryFor,
 		OnRetry: func(err error) {
-			if time.Since(told) > 5*time.Second {
-				told = time.Now()
-				fmt.Fprintf(a.stderr, "waiting to publish: %v\n", err)
+			if time.Since(reported) > 5*time.Second {
+				reported = time.Now()
+				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", advised(err))
 			}
 		},
 	})
@@ -120,7 +120,7 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 	}
 	receipt, err := a.publisher(q, f).Publish(ctx, priority, f.job)
 	if err != nil {
-		return fmt.Errorf("%w; to try again without telling anybody twice, add --id %s", err, receipt.JobID)
+		return fmt.Errorf("%w; to try again without delivering twice, add --id %s", err, receipt.JobID)
 	}
 	if a.output == "json" {
 		return term.PrintJSON(a.stdout, receipt)

@@ -45,7 +45,7 @@ func (f *workerFlags) register(flags *pflag.FlagSet) {
 func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.IntVar(&f.worker.MaxRecipients, "max-recipients", 500, "recipients of one call")
 	flags.DurationVar(&f.worker.Linger, "linger", 20*time.Millisecond, "how long a job waits for others to share its call")
-	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "calls under way at the same time")
+	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "calls in flight at the same time")
 	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long after its publication, or its deliver_at, a job is tried")
 	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "what to do after a call that may have been delivered: retry it, or bury its recipients")
 	flags.Float64Var(&f.worker.CallsPerSecond, "calls-per-second", 0, "bound of all calls; 0: none")
@@ -54,7 +54,7 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "bound of each project's recipients called for; 0: none")
 	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "bound of one call")
 	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the API may ask for by Retry-After")
-	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long to wait for calls under way when stopping")
+	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long to wait for calls in flight when stopping")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
 }
@@ -145,9 +145,9 @@ func (a *app) workerCommand() *cobra.Command {
 		Long: `Takes jobs, calls the Chat API, and settles every job by what became of its recipients. Run as
 many as you like.
 
-SIGTERM or Ctrl-C lets the calls under way finish, gives back what was not started, and ends with 0
+SIGTERM or Ctrl-C lets the calls in flight finish, gives back what was not started, and ends with 0
 when nothing will be repeated. A second signal ends it at once; nothing is lost then either, but
-some recipients may be told twice.
+some recipients may get a message twice.
 
 With --credentials-file every project has a credential of its own; SIGHUP makes the worker read it
 again at once. Projects that it does not name use --client-id, if that is given.`,

@@ -3,7 +3,7 @@
 //
 //	fetch what is there ─▶ merge perfectly ─▶ POST ─▶ ack ─▶ fetch again
 //
-// It does one thing after the other: nothing is fetched while calls are under way.
+// It does one thing after the other: nothing is fetched while calls are in flight.
 //
 // It repeats no call, keeps no dead letter, renews no lease, confirms no ack, and knows neither
 // turns nor gates nor replies that name somebody. It imports nothing of ours, so that what makes
