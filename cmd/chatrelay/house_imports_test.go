@@ -80,10 +80,11 @@ var rules = []rule{
 	{room: "cmd/chatrelay/bench", mustNot: "cmd/chatrelay/daemon", reason: "what is measured runs in a process of its own"},
 	{room: "cmd/chatrelay/bench", mustNot: "ops", reason: "a measurement is nobody's operation"},
 	{room: "cmd/chatrelay/bench", mustNot: cobraLib, reason: "it is configured by a value; commands know flags"},
-	{room: "cmd/chatrelay/bench/document", mustNot: "cmd/chatrelay/dev", reason: "it writes from records and runs nothing"},
+	{room: "cmd/chatrelay/bench/document", mustNot: "worker", reason: "it writes from records and runs nothing"},
 	{room: "cmd/chatrelay/bench/bareloop", mustNot: module, reason: "what ours is compared with must not be slow for the same reasons"},
 	{room: "cmd/chatrelay/dev", mustNot: "ops", reason: "it shows the way of jobs, not that of operators"},
 	{room: "cmd/chatrelay/dev", mustNot: cobraLib, reason: "it is configured by a value; commands know flags"},
+	{room: "cmd/chatrelay/lines", mustNot: cobraLib, reason: "it reads what it is given; commands know flags"},
 	{room: "cmd/chatrelay/term", mustNot: module, reason: "it prints whatever it is given"},
 
 	{room: all, mustNot: natsLib, through: []string{"queue", "cmd/chatrelay/bench/bareloop"}, reason: "only queue knows NATS, and the bare loop that it is compared with"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -153,111 +152,4 @@ func parseTime(s string, sign time.Duration) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-23T09:00:00Z nor a duration such as 90m", s)
 	}
 	return t, nil
-}
-
-// tally is what became of the jobs of one run.
-type tally struct {
-	Published  int       `json:"published"`
-	Duplicates int       `json:"duplicates"` // of them, were there already
-	Parts      int       `json:"parts"`      // messages that they became
-	Failed     int       `json:"failed"`
-	Unread     bool      `json:"stopped"` // the rest of the input was not read
-	Errors     []lineErr `json:"errors"`  // at most the first 100
-}
-
-type lineErr struct {
-	File  string `json:"file"`
-	Line  int    `json:"line"`
-	Error string `json:"error"`
-}
-
-func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.Priority, files []string) error {
-	in, err := a.openInputs(files)
-	if err != nil {
-		return usageError{err}
-	}
-	defer in.close()
-	q, err := f.nats.connect(ctx, "publish")
-	if err != nil {
-		return err
-	}
-	defer q.Close()
-	if err := q.Check(ctx); err != nil {
-		return err
-	}
-	bar := term.BytesProgress(a.stderr, in.size, "publishing")
-	sum := tally{Errors: []lineErr{}}
-	began := time.Now()
-
-	lines := newLineReader(in, priority)
-	fail := func(at line, err error) {
-		bar.Clear()
-		fmt.Fprintf(a.stderr, "%s:%d: %v\n", at.file, at.number, err)
-		sum.Failed++
-		if len(sum.Errors) < 100 {
-			sum.Errors = append(sum.Errors, lineErr{at.file, at.number, err.Error()})
-		}
-	}
-	err = a.publisher(q, f).PublishAll(ctx, lines.jobs, func(r queue.Receipt, err error) {
-		at := <-lines.sent
-		for bad := range lines.refusedBefore(at) {
-			fail(bad.line, bad.err)
-		}
-		bar.Set(at.offset)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return // interrupted; it may have been stored
-		case err != nil:
-			fail(at, err)
-			if !errors.Is(err, queue.ErrInvalid) && !errors.Is(err, queue.ErrTooLarge) {
-				lines.stop() // the stream stays full, or NATS away: more of it would only fail too
-			}
-			return
-		case r.Duplicate:
-			sum.Duplicates++
-		}
-		sum.Published++
-		sum.Parts += r.Parts
-	})
-	for bad := range lines.refusedBefore(line{offset: 1<<63 - 1}) {
-		fail(bad.line, bad.err)
-	}
-	bar.Finish()
-	if err == nil {
-		err = lines.err
-	}
-	sum.Unread = lines.stopped.Load() || err != nil
-	return a.reportPublished(sum, time.Since(began), err)
-}
-
-func (a *app) reportPublished(sum tally, took time.Duration, err error) error {
-	if a.output == "json" {
-		if err := term.PrintJSON(a.stdout, sum); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(a.stdout, "published %s in %v", term.Counted(sum.Published, "job"), took.Round(time.Millisecond))
-		if sum.Parts > sum.Published {
-			fmt.Fprintf(a.stdout, ", as %d parts", sum.Parts)
-		}
-		if sum.Duplicates > 0 {
-			fmt.Fprintf(a.stdout, ", %d of them were there already", sum.Duplicates)
-		}
-		fmt.Fprintln(a.stdout)
-	}
-	if sum.Failed > 0 {
-		fmt.Fprintf(a.stderr, "%s not published, see above\n", term.Counted(sum.Failed, "job"))
-	}
-	if sum.Unread {
-		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return errors.New("interrupted")
-	case err != nil:
-		return err
-	case sum.Failed > 0:
-		return errReported
-	}
-	return nil
 }
