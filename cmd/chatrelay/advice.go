@@ -7,25 +7,22 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// advices say what to do with this program about errors of packages that know neither its commands
-// nor its flags. The first that matches counts.
-var advices = []struct {
-	err  error
-	what string
-}{
-	{queue.ErrNotReady, "create them with: chatrelay init"},
+// advise says what a user of this program can do about an error of a package that knows neither its
+// commands nor its flags; "" where there is nothing to say.
+func advise(err error) string {
+	switch {
+	case strings.Contains(err.Error(), "chatrelay init"): // queue says it itself as long as it knows commands
+		return ""
+	case errors.Is(err, queue.ErrNotReady):
+		return "create the streams with: chatrelay init"
+	}
+	return ""
 }
 
-// advised is the text of an error with what to do about it.
-func advised(err error) string {
-	text := err.Error()
-	for _, a := range advices {
-		if errors.Is(err, a.err) {
-			if strings.Contains(text, "chatrelay init") { // queue says it itself as long as it knows commands
-				return text
-			}
-			return text + "; " + a.what
-		}
+// withAdvice is an error's text with the advice behind it.
+func withAdvice(err error) string {
+	if advice := advise(err); advice != "" {
+		return err.Error() + "; " + advice
 	}
-	return text
+	return err.Error()
 }

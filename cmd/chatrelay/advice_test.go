@@ -3,17 +3,18 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
+
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 func TestKnownErrorsComeWithAdvice(t *testing.T) {
-	for _, a := range advices {
-		if text := advised(fmt.Errorf("status: %w", errors.Join(errors.New("other"), a.err))); !strings.HasSuffix(text, a.err.Error()+"; "+a.what) {
-			t.Errorf("%q lacks the advice %q", text, a.what)
+	for want, err := range map[string]error{
+		"disk full": errors.New("disk full"),
+		"status: streams not ready; create the streams with: chatrelay init": fmt.Errorf("status: %w", queue.ErrNotReady),
+	} {
+		if got := withAdvice(err); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
-	}
-	if text := advised(errors.New("disk full")); text != "disk full" {
-		t.Errorf("advice about an unknown error: %q", text)
 	}
 }

@@ -69,7 +69,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintln(stderr, "chatrelay:", advised(err))
+		fmt.Fprintln(stderr, "chatrelay:", withAdvice(err))
 	}
 	if _, usage := errors.AsType[usageError](err); usage || !a.began {
 		return exitUsage

@@ -48,10 +48,10 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 	reader := lines.NewReader(in, priority)
 	fail := func(at lines.Place, err error) {
 		bar.Clear()
-		fmt.Fprintf(a.stderr, "%s:%d: %v\n", at.File, at.Number, err)
+		fmt.Fprintf(a.stderr, "%s:%d: %s\n", at.File, at.Number, withAdvice(err))
 		sum.Failed++
 		if len(sum.Errors) < 100 {
-			sum.Errors = append(sum.Errors, lineErr{at.File, at.Number, err.Error()})
+			sum.Errors = append(sum.Errors, lineErr{at.File, at.Number, withAdvice(err)})
 		}
 	}
 	err = a.publisher(q, f).PublishAll(ctx, reader.Jobs, func(r queue.Receipt, err error) {

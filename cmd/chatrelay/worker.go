@@ -180,7 +180,7 @@ again at once. Projects that it does not name use --client-id, if that is given.
 				return err
 			}
 			return daemon.Run(cmd.Context(), daemon.Config{
-				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, Version: version(),
+				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, Explain: withAdvice, Version: version(),
 			})
 		},
 	}

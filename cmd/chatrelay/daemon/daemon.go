@@ -22,8 +22,8 @@ import (
 	"github.com/chatrelay/chatrelay/worker"
 )
 
-// Config is what a worker process works with. NATS and Worker have usable zero values, Reload may
-// be nil; the others are required.
+// Config is what a worker process works with. NATS and Worker have usable zero values, Reload
+// and Explain may be nil; the others are required.
 type Config struct {
 	// NATS is where jobs come from. Patience and OnConnection are set by [Run].
 	NATS queue.Config
@@ -39,6 +39,9 @@ type Config struct {
 	HTTP net.Listener
 	// Log is where everything is logged; see [NewLogger].
 	Log zerolog.Logger
+	// Explain is the text for the log of an error about the connection to NATS, for those who can
+	// say what to do about it. Nil: the error's own.
+	Explain func(error) string
 	// Version is what the status of this worker shows.
 	Version string
 }
@@ -61,6 +64,9 @@ type daemon struct {
 // Run works until ctx ends, and then stops in order. It returns nil when nothing that was known is
 // unrecorded: nothing will be repeated because of this worker.
 func Run(ctx context.Context, cfg Config) error {
+	if cfg.Explain == nil {
+		cfg.Explain = error.Error
+	}
 	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	d.setNotReady(errors.New("starting"))
@@ -128,7 +134,7 @@ func (d *daemon) connect(ctx context.Context) (*queue.Queue, error) {
 	cfg.Patience = natsPatience
 	cfg.OnConnection = func(err error) {
 		if err != nil {
-			d.log.Warn().Err(err).Msg("nats")
+			d.log.Warn().Str(zerolog.ErrorFieldName, d.cfg.Explain(err)).Msg("nats")
 		} else {
 			d.log.Info().Msg("nats: connection restored")
 		}
