@@ -34,6 +34,11 @@ func (o *Ops) Act(ctx context.Context, p Plan, progress func(letters int)) (Resu
 	if err != nil {
 		return Result{}, err
 	}
+	return each(ctx, p.Seqs, do, progress)
+}
+
+// each does something to each letter, several at a time.
+func each(ctx context.Context, letters []uint64, do func(context.Context, uint64) error, progress func(letters int)) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var sum Result
@@ -66,7 +71,7 @@ func (o *Ops) Act(ctx context.Context, p Plan, progress func(letters int)) (Resu
 			}
 		})
 	}
-	for _, seq := range p.Seqs {
+	for _, seq := range letters {
 		if ctx.Err() != nil {
 			break
 		}
@@ -75,7 +80,7 @@ func (o *Ops) Act(ctx context.Context, p Plan, progress func(letters int)) (Resu
 	close(seqs)
 	workers.Wait()
 	switch err := context.Cause(ctx); {
-	case sum.Done+sum.Gone == len(p.Seqs):
+	case sum.Done+sum.Gone == len(letters):
 		return sum, nil
 	case errors.Is(err, context.Canceled):
 		return sum, ErrInterrupted

@@ -186,6 +186,18 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// What was begun is not cut off.
+func TestInterruptedFinishesWhatWasBegun(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	got, err := each(ctx, []uint64{1, 2, 3}, func(one context.Context, _ uint64) error {
+		cancel()
+		return one.Err()
+	}, nil)
+	if got.Done == 0 || (err == nil) != (got.Done == 3) || err != nil && !errors.Is(err, ErrInterrupted) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // What fails ends it, and its letter stays.
 func TestActFails(t *testing.T) {
 	o, q := newOps(t)
