@@ -13,7 +13,7 @@ const maxRetryAfter = time.Hour
 
 // classify tells the kind of failure that a status of the Chat API means. It
 // returns "" for 2xx, where the body decides. The document describes the 200
-// only (chat-api.txt:44); the rest follows what the statuses mean in RFC 9110.
+// only; the rest follows what the statuses mean in RFC 9110.
 func classify(status int, hasRetryAfter bool) Kind {
 	switch {
 	case status >= 200 && status <= 299:

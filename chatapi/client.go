@@ -11,9 +11,6 @@
 // The package never waits, paces or repeats a failed call: that is the caller's
 // business. The one exception is a 401, which is answered once by a fresh token;
 // the API has then not looked at the call, so nothing is delivered twice.
-//
-// Facts about the API are cited as "chat-api.txt:LINE", the line of the user's
-// document of the Chat API.
 package chatapi
 
 import (
@@ -30,11 +27,11 @@ import (
 )
 
 const (
-	// DefaultURL is where calls go (chat-api.txt:118). The document names the
-	// same path with a trailing slash too (chat-api.txt:10).
+	// DefaultURL is where calls go. The document names the
+	// same path with a trailing slash too.
 	DefaultURL = "https://mini-app-api.lab.woven-city.toyota/mini-app-runtime/v1/chat"
 
-	// DefaultTokenURL is where access tokens come from (chat-api.txt:114).
+	// DefaultTokenURL is where access tokens come from.
 	DefaultTokenURL = "https://id.woven-city.toyota/auth/realms/woven/protocol/openid-connect/token"
 
 	// DefaultTimeout bounds one attempt when [Config.Timeout] is zero. The
@@ -57,7 +54,7 @@ type Config struct {
 	TokenURL string
 
 	// ClientID and ClientSecret are the server-side client credentials that were
-	// handed out with the first MiniApp version (chat-api.txt:106). Both are
+	// handed out with the first MiniApp version. Both are
 	// required. The secret goes to TokenURL and nowhere else: it is in no error.
 	ClientID, ClientSecret string
 
@@ -75,21 +72,21 @@ type Config struct {
 // Client calls the Chat API with one credential; [Client.With] makes one for
 // another. It is safe for concurrent use.
 type Client struct {
-	cfg     Config // with the defaults filled in, and checked
-	op      string
-	http    *http.Client
-	blank   *http.Request // a call without its body and header
-	timeout time.Duration
-	tokens  *tokenCache
-	headers *atomic.Pointer[tokenHeader] // of the last token
-	allTold *atomic.Pointer[[]byte]      // the last reply by which everybody was told
-	secret  string
+	cfg          Config // with the defaults filled in, and checked
+	op           string
+	http         *http.Client
+	blank        *http.Request // a call without its body and header
+	timeout      time.Duration
+	tokens       *tokenCache
+	headers      *atomic.Pointer[tokenHeader] // of the last token
+	allDelivered *atomic.Pointer[[]byte]      // the last reply by which everything was delivered
+	secret       string
 }
 
 // New checks cfg and returns a client. It does not touch the network: see
 // [Client.CheckToken] for that. The addresses must be https, or http on a
 // loopback host, because the client secret and the token travel in the clear
-// otherwise (chat-api.txt:108 wants the secret kept). Errors name the field, what
+// otherwise. Errors name the field, what
 // is wrong with it and what to do; they never hold the secret.
 func New(cfg Config) (*Client, error) {
 	if cfg.URL == "" {
@@ -110,11 +107,11 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("configure the Chat API client: %w", err)
 	}
 	c := &Client{
-		op:      "call " + display(chat),
-		http:    newHTTPClient(cfg),
-		timeout: cfg.Timeout,
-		allTold: new(atomic.Pointer[[]byte]),
-		blank:   &http.Request{Method: http.MethodPost, URL: chat, Host: chat.Host},
+		op:           "call " + display(chat),
+		http:         newHTTPClient(cfg),
+		timeout:      cfg.Timeout,
+		allDelivered: new(atomic.Pointer[[]byte]),
+		blank:        &http.Request{Method: http.MethodPost, URL: chat, Host: chat.Host},
 	}
 	c.identify(cfg, "get an access token from "+display(token))
 	return c, nil

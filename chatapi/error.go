@@ -30,7 +30,7 @@ const (
 	// statuses beyond 599). The address is wrong.
 	Misconfigured Kind = "misconfigured"
 
-	// Unreadable: a 2xx whose body is not what chat-api.txt:44-97 documents, so
+	// Unreadable: a 2xx whose body is not a reply as the API documents it, so
 	// that it is not known who was reached.
 	Unreadable Kind = "unreadable"
 )
@@ -52,10 +52,10 @@ type Error struct {
 	// did not ask, or not in a way that can be read.
 	RetryAfter time.Duration
 
-	// MayBeDelivered is true when the recipients may have been told all the same:
+	// MayBeDelivered is true when the call may have been delivered all the same:
 	// the request left in full and then the connection was lost, or the time was
 	// up, or a gateway gave up waiting (504), or the reply could not be read.
-	// False means that nobody was told.
+	// False means that nothing was delivered.
 	MayBeDelivered bool
 
 	// Detail is what the server or the network said: at most 512 bytes, one line,

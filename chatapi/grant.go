@@ -11,7 +11,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// grant asks the token endpoint for tokens (chat-api.txt:110-114).
+// grant asks the token endpoint for tokens.
 type grant struct {
 	op     string
 	http   *http.Client
@@ -23,7 +23,7 @@ func clientCredentials(cfg Config) clientcredentials.Config {
 		ClientID:     cfg.ClientID,
 		ClientSecret: cfg.ClientSecret,
 		TokenURL:     cfg.TokenURL,
-		// chat-api.txt:111-113 sends the credential as form fields. Leaving the
+		// The API documents the credential as form fields. Leaving the
 		// library to find out would first try Basic authentication.
 		AuthStyle: oauth2.AuthStyleInParams,
 	}

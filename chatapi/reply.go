@@ -19,7 +19,7 @@ const (
 
 // Report says who was not reached by a call that the API carried out.
 type Report struct {
-	// Status is the HTTP status of the reply, 200 by chat-api.txt:44.
+	// Status is the HTTP status of the reply, 200 as far as the API documents it.
 	Status int
 
 	// Failures are the recipients that the API did not reach, by reason. Only ids
@@ -31,7 +31,7 @@ type Report struct {
 	Unknown []string
 }
 
-// Failure is one entry of data.errors (chat-api.txt:57-78).
+// Failure is one entry of data.errors.
 type Failure struct {
 	// WovenIDs are the recipients, called user_ids in the reply.
 	WovenIDs []string
@@ -53,8 +53,8 @@ type replyError struct {
 	Reason  *string `json:"reason"`
 }
 
-// decodeReply reads the body of a 2xx by the schema of chat-api.txt:49-97. It is
-// strict about success and data.errors, since they decide who is told again, and
+// decodeReply reads the body of a 2xx by the schema that the API documents. It is
+// strict about success and data.errors, since they decide who gets the message again, and
 // lenient about the rest: info may be missing and members may be added. A reply
 // of failure need not say who failed: it means everybody.
 func decodeReply(body []byte) (reply, error) {

@@ -27,10 +27,10 @@ const (
 )
 
 // Notification is one message of one project to some recipients: the body of a
-// call (chat-api.txt:15-38).
+// call.
 type Notification struct {
-	// ProjectID is the project on whose behalf the message is sent: a UUID
-	// (chat-api.txt:27-30). Its members cannot be recipients (chat-api.txt:131).
+	// ProjectID is the project on whose behalf the message is sent: a UUID.
+	// Its members cannot be recipients.
 	ProjectID string
 
 	// Message is the text that the recipients see, in UTF-8.
@@ -40,9 +40,8 @@ type Notification struct {
 	WovenIDs []string
 }
 
-// encode writes the body of the call, with the names of chat-api.txt:17-31. No
-// other member may be sent: additionalProperties is false (chat-api.txt:37). It is
-// written by hand because for one recipient that takes a third of the library's
+// encode writes the body of the call, with the names that the API documents. No
+// other member may be sent: the API refuses unknown ones. It is written by hand because for one recipient that takes a third of the library's
 // time (BenchmarkEncode). The error is that of text that is not UTF-8.
 func (n Notification) encode() (body []byte, err error) {
 	size := 64 + len(n.ProjectID) + len(n.Message) + len(n.Message)/8
@@ -122,9 +121,9 @@ func (c *Client) header(token string) http.Header {
 		return h.header
 	}
 	h := &tokenHeader{token, http.Header{
-		"Content-Type":  {"application/json"}, // chat-api.txt:119
-		"Authorization": {"Bearer " + token},  // chat-api.txt:120
-		"User-Agent":    {"chatrelay"},        // tells the API's operators who calls
+		"Content-Type":  {"application/json"},
+		"Authorization": {"Bearer " + token},
+		"User-Agent":    {"chatrelay"}, // tells the API's operators who calls
 	}}
 	c.headers.Store(h)
 	return h.header
@@ -198,14 +197,14 @@ func (c *Client) read(caller context.Context, resp *http.Response, n Notificatio
 	return report, nil
 }
 
-// decode is decodeReply, and remembers the last reply by which everybody was told: most are like it.
+// decode is decodeReply, and remembers the last reply by which everything was delivered: most are like it.
 func (c *Client) decode(text []byte) (reply, error) {
-	if last := c.allTold.Load(); last != nil && bytes.Equal(*last, text) {
+	if last := c.allDelivered.Load(); last != nil && bytes.Equal(*last, text) {
 		return reply{success: true}, nil
 	}
 	r, err := decodeReply(text)
 	if err == nil && r.success && len(r.errors) == 0 {
-		c.allTold.Store(&text)
+		c.allDelivered.Store(&text)
 	}
 	return r, err
 }

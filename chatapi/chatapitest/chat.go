@@ -18,7 +18,7 @@ import (
 // maxBody bounds, in bytes, the body of a call. The document names no bound.
 const maxBody = 16 << 20
 
-// request is the body of a call (chat-api.txt:15-38). Pointers tell what is
+// request is the body of a call. Pointers tell what is
 // missing or null from what is empty.
 type request struct {
 	Message   *string    `json:"message"`
@@ -26,23 +26,22 @@ type request struct {
 	ProjectID *string    `json:"project_id"`
 }
 
-// Reply is the body of a 200 (chat-api.txt:49-97).
+// Reply is the body of a 200.
 type Reply struct {
 	// Success is false only when recipients were named and none was told: the
 	// document does not say what it means.
 	Success bool      `json:"success"`
 	Data    ReplyData `json:"data"`
-	// Info is never empty (chat-api.txt:85-88).
+	// Info is never empty.
 	Info string `json:"info"`
 }
 
-// ReplyData is the data of a [Reply] (chat-api.txt:54-84).
+// ReplyData is the data of a [Reply].
 type ReplyData struct {
 	Errors []ReplyError `json:"errors"`
 }
 
-// ReplyError names the recipients that were not told for one reason
-// (chat-api.txt:61-71).
+// ReplyError names the recipients that were not reached, for one reason.
 type ReplyError struct {
 	UserIDs []string `json:"user_ids"`
 	Reason  string   `json:"reason"`
@@ -216,7 +215,7 @@ func writeError(w http.ResponseWriter, status int, text string) {
 }
 
 // isUUID reports whether s is in the form of RFC 4122, "format": "uuid" in
-// chat-api.txt:29.
+// the API's schema.
 func isUUID(s string) bool {
 	if len(s) != 36 {
 		return false

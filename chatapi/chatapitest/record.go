@@ -59,7 +59,7 @@ type Counts struct {
 
 // Reject answers these recipients in data.errors with reason from now on. Without
 // it, recipients named "unknown-..." are answered "user not found" and those named
-// "member-..." "project member" (chat-api.txt:131 forbids them), so that a local
+// "member-..." "project member" (the API forbids to address them), so that a local
 // run needs no script. An empty reason takes a recipient off again.
 func (s *Server) Reject(reason string, ids ...string) {
 	s.mu.Lock()

@@ -1,7 +1,6 @@
 // Package chatapitest is a Chat API with its token endpoint, for tests, local
-// runs and benchmarks. It follows the user's document of the API to the letter
-// (cited as "chat-api.txt:LINE"), remembers whom it told what, and can be
-// scripted to fail in every way that matters to a client.
+// runs and benchmarks. It follows the documentation of the API to the letter,
+// remembers what it delivered to whom, and can be scripted to fail in every way that matters to a client.
 //
 //	token request ─▶ token
 //	call ─▶ down? ─▶ method, token, type ─▶ schema ─▶ project ─▶ fault? ─▶ tell ─▶ latency ─▶ reply
@@ -21,11 +20,10 @@ import (
 )
 
 const (
-	// ChatPath is the path of the call as in the curl example (chat-api.txt:118).
-	// The same path with a trailing slash (chat-api.txt:10) is served too.
+	// ChatPath is the path of the call as in the documented example. The same path with a trailing slash is served too.
 	ChatPath = "/mini-app-runtime/v1/chat"
 
-	// TokenPath is the path of the token endpoint (chat-api.txt:114).
+	// TokenPath is the path of the token endpoint.
 	TokenPath = "/auth/realms/woven/protocol/openid-connect/token"
 
 	// DefaultClientID is accepted when Config names no other.
@@ -35,7 +33,7 @@ const (
 	DefaultClientSecret = "dev-secret"
 
 	// DefaultTokenLifetime is how long a token serves when Config does not say:
-	// the default of Keycloak, which chat-api.txt:111 names as the token server.
+	// the default of Keycloak, which the API names as its token server.
 	DefaultTokenLifetime = 5 * time.Minute
 )
 

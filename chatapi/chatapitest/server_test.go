@@ -28,7 +28,7 @@ func credential() url.Values {
 	return url.Values{"client_id": {DefaultClientID}, "client_secret": {DefaultClientSecret}, "grant_type": {"client_credentials"}}
 }
 
-// getToken asks as chat-api.txt:111-114 shows.
+// getToken asks with the credential as form fields.
 func getToken(t *testing.T, s *Server) string {
 	t.Helper()
 	resp, err := http.PostForm(s.TokenURL(), credential())
@@ -46,7 +46,7 @@ func getToken(t *testing.T, s *Server) string {
 	return reply["access_token"].(string)
 }
 
-// call posts as chat-api.txt:117-129 shows; change may spoil it.
+// call posts JSON with the token as a bearer; change may spoil it.
 func call(t *testing.T, s *Server, token, body string, change func(*http.Request)) (int, string, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), "POST", s.ChatURL(), strings.NewReader(body))
@@ -184,7 +184,7 @@ func TestTokensExpireAndAreRevoked(t *testing.T) {
 	}
 }
 
-// The exact members of chat-api.txt:49-97.
+// The exact members of a documented reply.
 func TestReplyFollowsTheSchema(t *testing.T) {
 	s := start(t, Config{})
 	s.Reject("blocked", "x", "y")

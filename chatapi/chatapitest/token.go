@@ -31,7 +31,7 @@ type tokenError struct {
 	Description string `json:"error_description"`
 }
 
-// serveToken answers the request of chat-api.txt:111-114: the credential and the
+// serveToken answers a request for a token: the credential and the
 // grant type as form fields in the body. Basic authentication, which Keycloak can
 // be set to take, is refused: the document does not show it.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/bench"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
@@ -55,7 +56,7 @@ func leftNothing(t *testing.T, temp string) {
 }
 
 // benchRecords demands success, and reads all lines.
-func benchRecords(t *testing.T, args ...string) (runs []benchRun, sums []benchSummary) {
+func benchRecords(t *testing.T, args ...string) (runs []bench.Run, sums []bench.Summary) {
 	t.Helper()
 	code, stdout, stderr := runBench(t, append(args, "--output", "json")...)
 	if code != 0 || stderr != "" {
@@ -64,7 +65,7 @@ func benchRecords(t *testing.T, args ...string) (runs []benchRun, sums []benchSu
 	lines := json.NewDecoder(strings.NewReader(stdout))
 	lines.DisallowUnknownFields()
 	for n := 0; ; n++ {
-		var r benchRecord
+		var r bench.Record
 		if err := lines.Decode(&r); errors.Is(err, io.EOF) {
 			return runs, sums
 		} else if err != nil {
@@ -82,28 +83,35 @@ func benchRecords(t *testing.T, args ...string) (runs []benchRun, sums []benchSu
 	}
 }
 
+// benchWorkload is one of the workloads, with fewer jobs.
+func benchWorkload(name string, jobs int) bench.Workload {
+	w := bench.Named(name)
+	w.Jobs = jobs
+	return w
+}
+
 // plausible checks one run's figures.
-func plausible(t *testing.T, w workload, r benchRun) {
+func plausible(t *testing.T, w bench.Workload, r bench.Run) {
 	t.Helper()
-	most := max(w.jobs, w.ideal()) // calls, if none were put together
-	if r.Program == programBare && w.rate == 0 {
-		most = 2 * w.ideal() // it merges all that is there
+	most := max(w.Jobs, w.Ideal()) // calls, if none were put together
+	if r.Program == bench.ProgramBare && w.Rate == 0 {
+		most = 2 * w.Ideal() // it merges all that is there
 	}
-	if r.Workload != w.name || r.Jobs != w.jobs || r.Recipients != w.jobs*w.recipients || r.Projects != w.projects || r.IdealCalls != w.ideal() ||
-		r.PublishRate != w.rate || r.LatencyMS != inMS(w.latency) || r.Concurrency != 64 || r.LingerMS != 20 {
-		t.Errorf("%s, %s: set up as %+v", w.name, r.Program, r)
+	if r.Workload != w.Name || r.Jobs != w.Jobs || r.Recipients != w.Jobs*w.Recipients || r.Projects != w.Projects || r.IdealCalls != w.Ideal() ||
+		r.PublishRate != w.Rate || r.LatencyMS != bench.InMS(w.Latency) || r.Concurrency != 64 || r.LingerMS != 20 {
+		t.Errorf("%s, %s: set up as %+v", w.Name, r.Program, r)
 	}
 	if r.Calls < r.IdealCalls || r.Calls > most || r.MaxFlight < 1 || r.MaxFlight > r.Concurrency*r.Replicas {
-		t.Errorf("%s, %s: %d calls of ideally %d, at most %d; %d at once", w.name, r.Program, r.Calls, r.IdealCalls, most, r.MaxFlight)
+		t.Errorf("%s, %s: %d calls of ideally %d, at most %d; %d at once", w.Name, r.Program, r.Calls, r.IdealCalls, most, r.MaxFlight)
 	}
-	if r.Start <= 0 || r.Seconds <= 0 || math.Abs(r.JobsRate*r.Seconds-float64(r.Jobs)) > 1e-3 || w.rate > 0 && r.Seconds < float64(w.jobs-1)/w.rate {
-		t.Errorf("%s, %s: %d jobs took %v s after %v s, %v a second", w.name, r.Program, r.Jobs, r.Seconds, r.Start, r.JobsRate)
+	if r.Start <= 0 || r.Seconds <= 0 || math.Abs(r.JobsRate*r.Seconds-float64(r.Jobs)) > 1e-3 || w.Rate > 0 && r.Seconds < float64(w.Jobs-1)/w.Rate {
+		t.Errorf("%s, %s: %d jobs took %v s after %v s, %v a second", w.Name, r.Program, r.Jobs, r.Seconds, r.Start, r.JobsRate)
 	}
 	if r.WorkerCPU < 0 || r.BrokerCPU < 0 || r.APICPU < 0 || r.PeakMemory < 1<<20 {
-		t.Errorf("%s, %s: CPU seconds %v, %v and %v, %d bytes", w.name, r.Program, r.WorkerCPU, r.BrokerCPU, r.APICPU, r.PeakMemory)
+		t.Errorf("%s, %s: CPU seconds %v, %v and %v, %d bytes", w.Name, r.Program, r.WorkerCPU, r.BrokerCPU, r.APICPU, r.PeakMemory)
 	}
-	if (r.Way != nil) != w.timed || r.Way != nil && !(r.Way.P50 <= r.Way.P99 && r.Way.P99 <= r.Way.Max && r.Way.Max > 0 && r.Way.Max < r.Seconds*1000) {
-		t.Errorf("%s, %s: the way took %+v", w.name, r.Program, r.Way)
+	if (r.Way != nil) != w.Timed || r.Way != nil && !(r.Way.P50 <= r.Way.P99 && r.Way.P99 <= r.Way.Max && r.Way.Max > 0 && r.Way.Max < r.Seconds*1000) {
+		t.Errorf("%s, %s: the way took %+v", w.Name, r.Program, r.Way)
 	}
 }
 
@@ -115,27 +123,27 @@ func TestBenchMeasures(t *testing.T) {
 	for _, names := range [][]string{{"W1", "W2"}, {"W3", "--jobs", "2"}, {"L", "--rate", "300"}} {
 		runs, sums := benchRecords(t, append([]string{"--jobs", fmt.Sprint(jobs), "--pairs", "1"}, names...)...)
 		for i, sum := range sums {
-			w := benchWorkload(t, sum.Workload, jobs)
+			w := benchWorkload(sum.Workload, jobs)
 			switch {
-			case w.name != names[i]:
+			case w.Name != names[i]:
 				t.Fatalf("measured %v for %v", sums, names)
-			case w.name == "W3":
-				w.jobs = 2
-			case w.name == "L":
-				w.rate = 300
+			case w.Name == "W3":
+				w.Jobs = 2
+			case w.Name == "L":
+				w.Rate = 300
 			}
-			if n := want[w.name]; n > 0 && w.ideal() != n {
-				t.Errorf("%s: ideally %d calls, want %d", w.name, w.ideal(), n)
+			if n := want[w.Name]; n > 0 && w.Ideal() != n {
+				t.Errorf("%s: ideally %d calls, want %d", w.Name, w.Ideal(), n)
 			}
 			bare, worker := runs[2*i], runs[2*i+1]
-			if bare.Program != programBare || worker.Program != programWorker || bare.Pair != 1 || worker.Pair != 1 || bare.Replicas != 1 || worker.Replicas != 1 {
-				t.Errorf("%s: ran %+v and %+v", w.name, bare, worker)
+			if bare.Program != bench.ProgramBare || worker.Program != bench.ProgramWorker || bare.Pair != 1 || worker.Pair != 1 || bare.Replicas != 1 || worker.Replicas != 1 {
+				t.Errorf("%s: ran %+v and %+v", w.Name, bare, worker)
 			}
 			plausible(t, w, bare)
 			plausible(t, w, worker)
 			cpu += min(bare.WorkerCPU, bare.BrokerCPU, bare.APICPU) + min(worker.WorkerCPU, worker.BrokerCPU, worker.APICPU)
-			if (sum.Ratio == nil) != (w.rate > 0) || sum.Ratio != nil && math.Abs(sum.Ratio.Median-worker.JobsRate/bare.JobsRate) > 1e-9 || sum.LatencyRatio != nil {
-				t.Errorf("%s: %v and %v jobs a second, compared %+v", w.name, worker.JobsRate, bare.JobsRate, sum)
+			if (sum.Ratio == nil) != (w.Rate > 0) || sum.Ratio != nil && math.Abs(sum.Ratio.Median-worker.JobsRate/bare.JobsRate) > 1e-9 || sum.LatencyRatio != nil {
+				t.Errorf("%s: %v and %v jobs a second, compared %+v", w.Name, worker.JobsRate, bare.JobsRate, sum)
 			}
 		}
 		if len(sums) == 0 || len(runs) != 2*len(sums) {
@@ -150,10 +158,10 @@ func TestBenchMeasures(t *testing.T) {
 		t.Errorf("two replicas alone: %+v, %+v", runs, sums)
 	}
 	for _, r := range runs {
-		plausible(t, benchWorkload(t, "W1", jobs), r)
+		plausible(t, benchWorkload("W1", jobs), r)
 	}
 	code, stdout, stderr := runBench(t, "W4", "--jobs", "100", "--latency", "5ms", "--pairs", "1")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "W4: waiting well") || !strings.Contains(stdout, "of what the latency allows") || !strings.Contains(stdout, "every recipient told once") {
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "W4: waiting well") || !strings.Contains(stdout, "of what the latency allows") || !strings.Contains(stdout, "delivered once to every recipient") {
 		t.Errorf("in words, with %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -164,7 +172,7 @@ func TestBenchRefusesWrongUsage(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{[]string{"W9"}, append(workloadNames(), `"W9"`)}, {[]string{"W1", "w2"}, append(workloadNames(), `"w2"`)},
+		{[]string{"W9"}, append(bench.Names(), `"W9"`)}, {[]string{"W1", "w2"}, append(bench.Names(), `"w2"`)},
 		{[]string{"W1", "--pairs", "0"}, []string{"--pairs"}}, {[]string{"--replicas", "0"}, []string{"--replicas"}}, {[]string{"--jobs", "-1"}, []string{"negative"}},
 	} {
 		code, stdout, stderr := runBench(t, c.args...)
@@ -180,10 +188,10 @@ func TestBenchRefusesWrongUsage(t *testing.T) {
 func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})
 	empty := bareSystem(t, chatapitest.Config{}, broker.Config{})
-	bench := []string{"W1", "--jobs", "50", "--pairs", "2", "--nats-url"}
+	args := []string{"W1", "--jobs", "50", "--pairs", "2", "--nats-url"}
 	refused := func(at *system, mention string, queued uint64, waiting uint64) {
 		t.Helper()
-		code, _, stderr := runBench(t, append(bench, at.url)...)
+		code, _, stderr := runBench(t, append(args, at.url)...)
 		if code != exitFailed || !strings.Contains(stderr, mention) {
 			t.Errorf("bench ends with %d and says %q, want %d and %q", code, stderr, exitFailed, mention)
 		}
@@ -198,7 +206,7 @@ func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 	refused(empty, "chatrelay init", 0, 0)
 
 	// The same jobs twice, and again: none is taken for another's.
-	if runs, _ := benchRecords(t, append(bench, s.url)...); len(runs) != 4 || runs[0].Program != runs[3].Program || runs[1].Program != runs[2].Program {
+	if runs, _ := benchRecords(t, append(args, s.url)...); len(runs) != 4 || runs[0].Program != runs[3].Program || runs[1].Program != runs[2].Program {
 		t.Errorf("on an idle NATS there ran %+v", runs)
 	}
 	w := s.worker()

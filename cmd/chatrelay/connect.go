@@ -26,5 +26,5 @@ func (f *natsFlags) connect(ctx context.Context, name string) (*queue.Queue, err
 	return queue.Connect(ctx, f.config(name))
 }
 
-// quick bounds a question that is answered in milliseconds.
-const quick = 20 * time.Second
+// opTimeout bounds a question that is answered in milliseconds.
+const opTimeout = 20 * time.Second

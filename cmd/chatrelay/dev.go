@@ -1,17 +1,12 @@
 package main
 
 import (
-	"context"
-	"net"
-	"os"
-	"path/filepath"
-	"strconv"
+	"errors"
 
 	"github.com/spf13/cobra"
 
-	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
-	"github.com/chatrelay/chatrelay/queue"
-	"github.com/chatrelay/chatrelay/queue/broker"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/dev"
 )
 
 // devFlags configure a run of everything on this machine.
@@ -28,8 +23,8 @@ func (a *app) devCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run everything on this machine: NATS, a scripted Chat API, a worker, and sample jobs",
 		Long: `Runs NATS with JetStream, a Chat API that follows the documented one, and a worker in one process,
-publishes some sample jobs, and shows what becomes of them. Nothing else is needed, and nobody real
-is told anything.
+publishes some sample jobs, and shows what becomes of them. Nothing else is needed, and no real
+person gets a message.
 
 The scripted Chat API rejects recipients whose id begins with unknown- or member-.`,
 		Example: `  chatrelay dev
@@ -40,7 +35,23 @@ The scripted Chat API rejects recipients whose id begins with unknown- or member
 			if err := f.check(); err != nil {
 				return err
 			}
-			return a.dev(cmd.Context(), f)
+			log, err := daemon.NewLogger(a.stderr, f.logFormat, f.logLevel)
+			if err != nil {
+				return usagef("%w (flags: --log-format, --log-level)", err)
+			}
+			l, err := listen("http-addr", f.httpAddr)
+			if err != nil {
+				return err
+			}
+			err = dev.Run(cmd.Context(), dev.Config{
+				Dir: f.data, Port: f.port, Once: f.once,
+				API: f.api, Worker: f.worker, HTTP: l, Log: log, Version: version(),
+				Out: a.stdout, Err: a.stderr, JSON: a.output == "json",
+			})
+			if _, ok := errors.AsType[*dev.DirError](err); ok {
+				return usagef("--data: %w", err)
+			}
+			return err
 		},
 	}
 	f.registerCore(cmd.Flags())
@@ -52,88 +63,4 @@ The scripted Chat API rejects recipients whose id begins with unknown- or member
 	flags.Lookup("log-level").DefValue, f.logLevel = "error", "error"
 	cmd.AddCommand(a.devAPICommand())
 	return cmd
-}
-
-func (a *app) dev(ctx context.Context, f devFlags) error {
-	dir := f.data
-	if dir == "" {
-		temp, err := os.MkdirTemp("", "chatrelay-dev-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(temp)
-		dir = temp
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
-		return usagef("--data: %w", err)
-	}
-	if err := lockDir(dir); err != nil {
-		return usagef("--data: %w", err)
-	}
-	nats, err := broker.Start(broker.Config{Port: freePort(f.port), Dir: filepath.Join(dir, "jetstream")})
-	if err != nil {
-		return err
-	}
-	defer nats.Stop()
-	d := &demo{app: a, url: nats.URL()}
-	d.api = chatapitest.Start(chatapitest.Config{OnCall: d.call})
-	defer d.api.Close()
-	f.nats = natsFlags{url: nats.URL()}
-	f.api.URL, f.api.TokenURL = d.api.ChatURL(), d.api.TokenURL()
-	f.api.ClientID, f.api.ClientSecret = chatapitest.DefaultClientID, chatapitest.DefaultClientSecret
-	f.worker.Hook = d.event
-
-	q, err := f.nats.connect(ctx, "dev")
-	if err != nil {
-		return err
-	}
-	defer q.Close()
-	if _, err := q.Init(ctx, queue.InitConfig{MaxBytes: 64 << 20}); err != nil {
-		return err
-	}
-	d.say("NATS with JetStream   %s", nats.URL())
-	d.say("scripted Chat API     %s", d.api.ChatURL())
-	d.say("state in              %s\n", dir)
-
-	api, err := newCredentials(f.api, "")
-	if err != nil {
-		return err
-	}
-	log, err := a.newLogger(f.logFormat, f.logLevel)
-	if err != nil {
-		return err
-	}
-	// The worker is to stop before the servers that it needs.
-	work, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- a.runWorker(work, f.workerFlags, api, log) }()
-	defer func() {
-		stop()
-		<-ended
-	}()
-	missing, err := d.sample(ctx, q, ended)
-	if err != nil {
-		return err
-	}
-	if err := d.summary(ctx, q, missing); err != nil || f.once {
-		return err
-	}
-	d.next()
-	select {
-	case err := <-ended:
-		ended <- nil
-		return err
-	case <-ctx.Done():
-		d.say("\nstopping")
-		return nil
-	}
-}
-
-// freePort is the wanted port if it can be had, and otherwise 0, which is any.
-func freePort(port int) int {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return 0
-	}
-	_ = l.Close()
-	return port
 }

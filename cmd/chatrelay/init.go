@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -33,7 +34,7 @@ run at any time.`,
 			defer q.Close()
 			changes, err := q.Init(cmd.Context(), cfg)
 			if a.output == "json" {
-				if err := printJSON(a.stdout, map[string]any{"streams": changes}); err != nil {
+				if err := term.PrintJSON(a.stdout, map[string]any{"streams": changes}); err != nil {
 					return err
 				}
 			} else {

@@ -1,7 +1,7 @@
 // Command chatrelay delivers notification jobs from NATS JetStream to the Woven City's Chat API.
 //
-// It parses flags and the environment, fills each package's Config, and prints; what is done is
-// done by the packages queue, chatapi and worker.
+// Each file holds one command: it parses flags and the environment, fills a Config, calls, prints, and
+// chooses the exit code. What is done is done by the packages beneath and beside it.
 package main
 
 import (
@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 )
 
 // Exit codes.
@@ -43,7 +42,7 @@ type usageError struct{ error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// errReported is a failure that the command has told already.
+// errReported is a failure that the command has printed already.
 var errReported = errors.New("reported")
 
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -85,8 +84,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `Chatrelay delivers notification jobs from NATS JetStream to the Woven City's Chat API.
 
 Producers publish jobs; workers batch their recipients per project, call the Chat API, retry, and
-keep every recipient whom they could not tell as a dead letter with its reason. Operators inspect
-the dead letters and replay them.
+keep every recipient that they could not deliver to as a dead letter with its reason. Operators
+inspect the dead letters and replay them.
 
 Every flag can be given in the environment as well: --nats-url as CHATRELAY_NATS_URL, and so on.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
@@ -141,10 +140,4 @@ func version() string {
 		return "devel"
 	}
 	return info.Main.Version
-}
-
-// isTerminal tells whether a stream is one that a person looks at or types into.
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

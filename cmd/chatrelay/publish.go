@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -69,8 +69,8 @@ each time.)`,
 	flags.StringVar(&f.job.Message, "message", "", "message text of the job")
 	flags.StringArrayVar(&f.job.WovenIDs, "to", nil, "a recipient's woven id; may be repeated")
 	flags.StringVar(&f.job.ID, "id", "", "id of the job; made up if not given")
-	flags.StringVar(&f.deliverAt, "deliver-at", "", "tell nobody before: a time (RFC 3339) or a duration from now, such as 90m")
-	flags.StringVar(&f.expireAt, "expires-at", "", "tell nobody after: a time (RFC 3339) or a duration from now")
+	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before: a time (RFC 3339) or a duration from now, such as 90m")
+	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after: a time (RFC 3339) or a duration from now")
 	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than that")
 	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to try while the stream is full or NATS is away")
 	_ = cmd.RegisterFlagCompletionFunc("priority", completePriorities)
@@ -86,12 +86,12 @@ func completePriorities(*cobra.Command, []string, string) ([]string, cobra.Shell
 }
 
 func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
-	var told time.Time
+	var reported time.Time
 	return q.Publisher(queue.PublisherConfig{
 		MaxRecipients: f.maxRecipients, RetryFor: f.retryFor,
 		OnRetry: func(err error) {
-			if time.Since(told) > 5*time.Second {
-				told = time.Now()
+			if time.Since(reported) > 5*time.Second {
+				reported = time.Now()
 				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", withAdvice(err))
 			}
 		},
@@ -119,10 +119,10 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 	}
 	receipt, err := a.publisher(q, f).Publish(ctx, priority, f.job)
 	if err != nil {
-		return fmt.Errorf("%w; to try again without telling anybody twice, add --id %s", err, receipt.JobID)
+		return fmt.Errorf("%w; to try again without delivering twice, add --id %s", err, receipt.JobID)
 	}
 	if a.output == "json" {
-		return printJSON(a.stdout, receipt)
+		return term.PrintJSON(a.stdout, receipt)
 	}
 	switch {
 	case receipt.Duplicate:
@@ -152,111 +152,4 @@ func parseTime(s string, sign time.Duration) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-23T09:00:00Z nor a duration such as 90m", s)
 	}
 	return t, nil
-}
-
-// tally is what became of the jobs of one run.
-type tally struct {
-	Published  int       `json:"published"`
-	Duplicates int       `json:"duplicates"` // of them, were there already
-	Parts      int       `json:"parts"`      // messages that they became
-	Failed     int       `json:"failed"`
-	Unread     bool      `json:"stopped"` // the rest of the input was not read
-	Errors     []lineErr `json:"errors"`  // at most the first 100
-}
-
-type lineErr struct {
-	File  string `json:"file"`
-	Line  int    `json:"line"`
-	Error string `json:"error"`
-}
-
-func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.Priority, files []string) error {
-	in, err := a.openInputs(files)
-	if err != nil {
-		return usageError{err}
-	}
-	defer in.close()
-	q, err := f.nats.connect(ctx, "publish")
-	if err != nil {
-		return err
-	}
-	defer q.Close()
-	if err := q.Check(ctx); err != nil {
-		return err
-	}
-	bar := a.progress(in.size, "publishing", true)
-	sum := tally{Errors: []lineErr{}}
-	began := time.Now()
-
-	lines := newLineReader(in, priority)
-	fail := func(at line, err error) {
-		_ = bar.Clear()
-		fmt.Fprintf(a.stderr, "%s:%d: %s\n", at.file, at.number, withAdvice(err))
-		sum.Failed++
-		if len(sum.Errors) < 100 {
-			sum.Errors = append(sum.Errors, lineErr{at.file, at.number, withAdvice(err)})
-		}
-	}
-	err = a.publisher(q, f).PublishAll(ctx, lines.jobs, func(r queue.Receipt, err error) {
-		at := <-lines.sent
-		for bad := range lines.refusedBefore(at) {
-			fail(bad.line, bad.err)
-		}
-		_ = bar.Set64(at.offset)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return // interrupted; it may have been stored
-		case err != nil:
-			fail(at, err)
-			if !errors.Is(err, queue.ErrInvalid) && !errors.Is(err, queue.ErrTooLarge) {
-				lines.stop() // the stream stays full, or NATS away: more of it would only fail too
-			}
-			return
-		case r.Duplicate:
-			sum.Duplicates++
-		}
-		sum.Published++
-		sum.Parts += r.Parts
-	})
-	for bad := range lines.refusedBefore(line{offset: 1<<63 - 1}) {
-		fail(bad.line, bad.err)
-	}
-	_ = bar.Finish()
-	if err == nil {
-		err = lines.err
-	}
-	sum.Unread = lines.stopped.Load() || err != nil
-	return a.reportPublished(sum, time.Since(began), err)
-}
-
-func (a *app) reportPublished(sum tally, took time.Duration, err error) error {
-	if a.output == "json" {
-		if err := printJSON(a.stdout, sum); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(a.stdout, "published %s in %v", counted(sum.Published, "job"), took.Round(time.Millisecond))
-		if sum.Parts > sum.Published {
-			fmt.Fprintf(a.stdout, ", as %d parts", sum.Parts)
-		}
-		if sum.Duplicates > 0 {
-			fmt.Fprintf(a.stdout, ", %d of them were there already", sum.Duplicates)
-		}
-		fmt.Fprintln(a.stdout)
-	}
-	if sum.Failed > 0 {
-		fmt.Fprintf(a.stderr, "%s not published, see above\n", counted(sum.Failed, "job"))
-	}
-	if sum.Unread {
-		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return errors.New("interrupted")
-	case err != nil:
-		return err
-	case sum.Failed > 0:
-		return errReported
-	}
-	return nil
 }

@@ -1,115 +1,14 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
-	"strconv"
-	"sync/atomic"
 	"syscall"
-	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"github.com/chatrelay/chatrelay/chatapi"
-	"github.com/chatrelay/chatrelay/queue"
-	"github.com/chatrelay/chatrelay/worker"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
 )
-
-// workerFlags configure a worker and what it talks to.
-type workerFlags struct {
-	nats            natsFlags
-	api             chatapi.Config
-	secretFile      string
-	credentialsFile string
-	worker          worker.Config
-	ambiguous       string
-	httpAddr        string
-	logFormat       string
-	logLevel        string
-}
-
-func (f *workerFlags) register(flags *pflag.FlagSet) {
-	f.nats.register(flags)
-	f.registerCore(flags)
-	flags.StringVar(&f.api.URL, "api-url", chatapi.DefaultURL, "address of the Chat API")
-	flags.StringVar(&f.api.TokenURL, "token-url", chatapi.DefaultTokenURL, "where access tokens are issued")
-	flags.StringVar(&f.api.ClientID, "client-id", "", "client id of the server side client")
-	flags.StringVar(&f.secretFile, "client-secret-file", "", "file with the client secret; or give it in CHATRELAY_CLIENT_SECRET")
-	flags.StringVar(&f.credentialsFile, "credentials-file", "", "YAML file: project id to client_id and client_secret_file; read again when it changes and on SIGHUP")
-	flags.StringVar(&f.httpAddr, "http-addr", ":8080", "where to serve /healthz, /readyz and /metrics")
-}
-
-// registerCore registers what `dev` has in common with `worker`.
-func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
-	flags.IntVar(&f.worker.MaxRecipients, "max-recipients", 500, "recipients of one call")
-	flags.DurationVar(&f.worker.Linger, "linger", 20*time.Millisecond, "how long a job waits for others to share its call")
-	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "calls under way at the same time")
-	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long after its publication, or its deliver_at, a job is tried")
-	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "what to do after a call that may have been delivered: retry it, or bury its recipients")
-	flags.Float64Var(&f.worker.CallsPerSecond, "calls-per-second", 0, "bound of all calls; 0: none")
-	flags.Float64Var(&f.worker.RecipientsPerSecond, "recipients-per-second", 0, "bound of all recipients called for; 0: none")
-	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "bound of each project's calls; 0: none")
-	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "bound of each project's recipients called for; 0: none")
-	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "bound of one call")
-	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the API may ask for by Retry-After")
-	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long to wait for calls under way when stopping")
-	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
-	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
-}
-
-// check finds what is out of range; in a Config zero would mean the default.
-func (f *workerFlags) check() error {
-	switch {
-	case f.worker.MaxRecipients < 1:
-		return usagef("--max-recipients %d: must be 1 or more", f.worker.MaxRecipients)
-	case f.worker.Concurrency < 1:
-		return usagef("--concurrency %d: must be 1 or more", f.worker.Concurrency)
-	case f.worker.Linger < 0:
-		return usagef("--linger %v: must not be negative", f.worker.Linger)
-	case f.worker.RetryFor <= 0:
-		return usagef("--retry-for %v: must be more than zero", f.worker.RetryFor)
-	case f.api.Timeout <= 0:
-		return usagef("--call-timeout %v: must be more than zero", f.api.Timeout)
-	case f.worker.MaxRetryAfter <= 0:
-		return usagef("--max-retry-after %v: must be more than zero", f.worker.MaxRetryAfter)
-	case f.worker.Grace <= 0:
-		return usagef("--grace %v: must be more than zero", f.worker.Grace)
-	}
-	for name, rate := range map[string]float64{
-		"calls-per-second": f.worker.CallsPerSecond, "recipients-per-second": f.worker.RecipientsPerSecond,
-		"project-calls-per-second": f.worker.ProjectCallsPerSecond, "project-recipients-per-second": f.worker.ProjectRecipientsPerSecond,
-	} {
-		if rate < 0 || rate > 1e6 || (rate > 0 && rate < 1e-3) {
-			return usagef("--%s %v: must be 0, or 0.001 to 1000000", name, rate)
-		}
-	}
-	if f.ambiguous != "retry" && f.ambiguous != "bury" {
-		return usagef("--on-ambiguous %q is neither retry nor bury", f.ambiguous)
-	}
-	f.worker.BuryAmbiguous = f.ambiguous == "bury"
-	if f.worker.Linger == 0 {
-		f.worker.Linger = -1 // in a Config, zero is the default
-	}
-	f.api.Concurrency = f.worker.Concurrency
-	return nil
-}
-
-// secret reads the client secret from where it was given.
-func (f *workerFlags) secret() (string, error) {
-	if f.secretFile == "" {
-		return os.Getenv("CHATRELAY_CLIENT_SECRET"), nil
-	}
-	secret, err := readSecret(f.secretFile)
-	if err != nil {
-		return "", usagef("--client-secret-file: %w", err)
-	}
-	return secret, nil
-}
 
 func (a *app) workerCommand() *cobra.Command {
 	var f workerFlags
@@ -119,9 +18,9 @@ func (a *app) workerCommand() *cobra.Command {
 		Long: `Takes jobs, calls the Chat API, and settles every job by what became of its recipients. Run as
 many as you like.
 
-SIGTERM or Ctrl-C lets the calls under way finish, gives back what was not started, and ends with 0
+SIGTERM or Ctrl-C lets the calls in flight finish, gives back what was not started, and ends with 0
 when nothing will be repeated. A second signal ends it at once; nothing is lost then either, but
-some recipients may be told twice.
+some recipients may get a message twice.
 
 With --credentials-file every project has a credential of its own; SIGHUP makes the worker read it
 again at once. Projects that it does not name use --client-id, if that is given.`,
@@ -133,132 +32,31 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			if err := f.check(); err != nil {
 				return err
 			}
-			log, err := a.newLogger(f.logFormat, f.logLevel)
+			log, err := daemon.NewLogger(a.stderr, f.logFormat, f.logLevel)
 			if err != nil {
-				return err
+				return usagef("%w (flags: --log-format, --log-level)", err)
 			}
 			if f.api.ClientID != "" { // its secret without it is of no use
 				if f.api.ClientSecret, err = f.secret(); err != nil {
 					return err
 				}
 			}
-			api, err := newCredentials(f.api, f.credentialsFile)
+			api, err := f.clients()
 			if err != nil {
 				return err
 			}
-			signal.Notify(api.hangup, syscall.SIGHUP)
-			defer signal.Stop(api.hangup)
-			return a.runWorker(cmd.Context(), f, api, log)
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			l, err := listen("http-addr", f.httpAddr)
+			if err != nil {
+				return err
+			}
+			return daemon.Run(cmd.Context(), daemon.Config{
+				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, Explain: withAdvice, Version: version(),
+			})
 		},
 	}
 	f.register(cmd.Flags())
 	return cmd
-}
-
-// natsPatience is how long a starting worker waits for NATS; whoever supervises it starts it again.
-const natsPatience = time.Minute
-
-func (a *app) runWorker(ctx context.Context, f workerFlags, api *credentials, log zerolog.Logger) error {
-	var ready atomic.Pointer[error]
-	setReady := func(err error) { ready.Store(&err) }
-	setReady(errors.New("starting"))
-
-	cfg := f.nats.config("worker")
-	cfg.Patience = natsPatience
-	cfg.OnConnection = func(err error) {
-		if err != nil {
-			log.Warn().Str(zerolog.ErrorFieldName, withAdvice(err)).Msg("nats")
-		} else {
-			log.Info().Msg("nats: connection restored")
-		}
-	}
-	var held atomic.Pointer[queue.Jobs]
-	var link atomic.Pointer[queue.Queue]
-	gates := newGateBoard()
-	m := newMetrics(func() float64 {
-		if jobs := held.Load(); jobs != nil {
-			return float64(jobs.Held())
-		}
-		return 0
-	}, func() float64 { return float64(len(gates.list())) }, func() bool { return link.Load() != nil && link.Load().Connected() })
-	addr, stopHTTP, err := serveHTTP(f.httpAddr, operations(m, func() error {
-		if err := *ready.Load(); err != nil {
-			return err
-		}
-		if !link.Load().Connected() {
-			return errors.New("not connected to NATS")
-		}
-		return nil
-	}))
-	if err != nil {
-		return usageError{err}
-	}
-	defer stopHTTP()
-
-	q, err := queue.Connect(ctx, cfg)
-	if err != nil && ctx.Err() != nil {
-		return nil // stopped before it had anything in hand
-	}
-	if err != nil {
-		return err
-	}
-	defer q.Close()
-	link.Store(q)
-	jobs, err := q.Jobs(ctx, queue.JobsConfig{OnError: func(err error) { log.Warn().Err(err).Msg("queue") }})
-	if err != nil {
-		return err
-	}
-	defer jobs.Close()
-	held.Store(jobs)
-	retire, err := q.Announce(identity(), gates.list)
-	if err != nil {
-		return err
-	}
-	defer retire()
-	go api.checkAll(ctx, log)
-	go tuneGarbage(ctx)
-
-	show := f.worker.Hook
-	f.worker.Hook = func(e worker.Event) {
-		m.event(e)
-		gates.event(e)
-		logEvent(log, e)
-		if e.Kind == worker.EventGate && shared(e.Err) {
-			_ = q.PublishGate(gateStatus(e, time.Now())) // unheard, the others find out by themselves
-		}
-		if show != nil {
-			show(e)
-		}
-	}
-	setReady(nil)
-	log.Info().Str("api", api.Endpoint()).Str("http", addr).Int("concurrency", f.worker.Concurrency).Msg("worker started")
-	context.AfterFunc(ctx, func() {
-		setReady(errors.New("stopping"))
-		log.Info().Dur("grace_ms", f.worker.Grace).Msg("stopping: waiting for calls under way")
-	})
-	w := worker.New(f.worker, jobs, api, q)
-	api.changed = w.ProbeGate
-	go api.watch(ctx, log)
-	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
-	if err != nil {
-		return err
-	}
-	defer unsubscribe()
-	err = w.Run(ctx)
-	if err == nil {
-		log.Info().Msg("worker stopped: everything known was recorded")
-	}
-	return err
-}
-
-// identity is what status shows of this worker.
-func identity() map[string]string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return map[string]string{
-		"host": host, "pid": strconv.Itoa(os.Getpid()),
-		"started": time.Now().UTC().Format(time.RFC3339), "version": fmt.Sprint(version()),
-	}
 }

@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/chatapi/credentials"
+	"github.com/chatrelay/chatrelay/queue"
+	"github.com/chatrelay/chatrelay/worker"
+)
+
+// No line holds message text; recipients, which what a server said may name, only at debug level.
+func TestLogHoldsNothingSecret(t *testing.T) {
+	rejected := &chatapi.Error{Kind: chatapi.Refused, Op: "call x", Status: 400, Detail: "w-1 is unknown"}
+	letter := queue.DeadLetter{Reason: queue.Rejected, Message: "Your coffee", WovenIDs: []string{"w-1", "w-2"}}
+	for level, ids := range map[string]bool{"info": false, "debug": true} {
+		var b bytes.Buffer
+		log, err := NewLogger(&b, "auto", level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logEvent(log, worker.Event{Kind: worker.EventCall, Ambiguous: true, Err: rejected, Status: 400})
+		logEvent(log, worker.Event{Kind: worker.EventSettled, Jobs: 1, Letters: []queue.DeadLetter{letter}})
+		logEvent(log, worker.Event{Kind: worker.EventGate, ProjectID: "p", Wait: time.Second, Err: rejected})
+		text := b.String()
+		if strings.Contains(text, "coffee") || strings.Contains(text, "w-1") != ids || strings.Contains(text, "w-2") {
+			t.Errorf("at level %s:\n%s", level, text)
+		}
+		for _, want := range []string{`"error":"call x: refused, status 400`, `"dead":{"rejected":2}`, "gate closed: the project's calls are held back"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("at level %s %q is missing:\n%s", level, want, text)
+			}
+		}
+	}
+}
+
+func TestNewLoggerRefuses(t *testing.T) {
+	for _, c := range [][2]string{{"xml", "info"}, {"json", ""}, {"json", "loud"}} {
+		if _, err := NewLogger(&bytes.Buffer{}, c[0], c[1]); err == nil {
+			t.Errorf("format %q and level %q are taken", c[0], c[1])
+		}
+	}
+}
+
+func TestLogOfCredentials(t *testing.T) {
+	var b bytes.Buffer
+	log, err := NewLogger(&b, "json", "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []credentials.Event{
+		credentials.Reloaded{Added: []string{"a", "b"}, Changed: []string{"c"}}, credentials.ReloadFailed{Err: errors.New("c.yaml:2: wrong")},
+		credentials.NoFile{}, credentials.NoToken{Err: errors.New("no")}, credentials.NoToken{Project: "p", ClientID: "cafe", Err: errors.New("no")},
+	} {
+		logCredentials(log, "c.yaml", e)
+	}
+	for _, want := range []string{
+		`"file":"c.yaml","added":2,"removed":0,"changed":1`, `"error":"c.yaml:2: wrong"`, "there is no credentials file",
+		"jobs will wait; check the client id", `"project":"p","client_id":"cafe"`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, &b)
+		}
+	}
+}
+
+// What is reported of a gate is counted, shown to status while it is closed, and a cause that
+// concerns all workers means for another one what it means here.
+func TestGates(t *testing.T) {
+	board := newGateBoard()
+	m := newMetrics(func() float64 { return 3 }, func() float64 { return float64(len(board.list())) }, func() bool { return true })
+	limited := &chatapi.Error{Kind: chatapi.Limited, Status: 429}
+	for _, e := range []worker.Event{
+		{Kind: worker.EventGate, ProjectID: "b", Wait: time.Minute, Status: 429, Err: limited, Allowed: 32},
+		{Kind: worker.EventGate, ProjectID: "a", Wait: time.Minute, Err: errors.New("odd")},
+		{Kind: worker.EventCall, ProjectID: "b", Status: 200, Recipients: 2, Delivered: 2},
+	} {
+		m.event(e)
+		board.event(e)
+	}
+	list := board.list()
+	if len(list) != 2 || list[0].Kind != "other" || list[1].Kind != "limited" || time.Until(list[1].Until) < 50*time.Second {
+		t.Errorf("closed gates: %+v", list)
+	}
+	if c := closure(list[1]); c.Kind != chatapi.Limited || c.ProjectID != "b" || c.Status != 429 || !c.Until.Equal(list[1].Until) {
+		t.Errorf("for another worker: %+v", c)
+	}
+	page := get(t, m.registry, nil, "/metrics")
+	for _, want := range []string{
+		`chatrelay_gates_closed 2`, `chatrelay_gate_closed_total{kind="limited"} 1`, `chatrelay_gate_closed_total{kind="other"} 1`,
+		`chatrelay_calls_total{status="200"} 1`, `chatrelay_recipients_delivered_total 2`, `chatrelay_jobs_held 3`, `chatrelay_nats_connected 1`,
+	} {
+		if !strings.Contains(page, want+"\n") {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	board.event(worker.Event{Kind: worker.EventGate, ProjectID: "b"})
+	if list := board.list(); len(list) != 1 {
+		t.Errorf("after it opened: %+v", list)
+	}
+}
+
+func get(t *testing.T, registry *prometheus.Registry, notReady error, path string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	operations(registry, func() error { return notReady }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	if want := map[bool]int{true: 200, false: 503}[notReady == nil || path != "/readyz"]; w.Code != want {
+		t.Errorf("%s answers %d, want %d", path, w.Code, want)
+	}
+	return w.Body.String()
+}
+
+func TestHealth(t *testing.T) {
+	r, why := prometheus.NewRegistry(), errors.New("not connected to NATS")
+	for _, c := range []struct {
+		path, want string
+		notReady   error
+	}{{"/healthz", "ok", why}, {"/readyz", "not connected", why}, {"/readyz", "ready", nil}} {
+		if got := get(t, r, c.notReady, c.path); !strings.Contains(got, c.want) {
+			t.Errorf("%s says %q, want %q", c.path, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package daemon
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+	"github.com/chatrelay/chatrelay/worker"
+)
+
+// gateBoard remembers which gates of this worker are closed, for status and metrics.
+type gateBoard struct {
+	mu     sync.Mutex
+	closed map[string]queue.GateStatus
+}
+
+func newGateBoard() *gateBoard { return &gateBoard{closed: map[string]queue.GateStatus{}} }
+
+// event takes down that a gate closed or works again.
+func (b *gateBoard) event(e worker.Event) {
+	if e.Kind != worker.EventGate {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.Wait == 0 {
+		delete(b.closed, e.ProjectID)
+		return
+	}
+	b.closed[e.ProjectID] = gateStatus(e, time.Now())
+}
+
+func gateStatus(e worker.Event, now time.Time) queue.GateStatus {
+	return queue.GateStatus{ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait)}
+}
+
+// list gives the gates that are closed or have not been seen to work since, by project.
+func (b *gateBoard) list() []queue.GateStatus {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]queue.GateStatus, 0, len(b.closed))
+	for _, g := range b.closed {
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b queue.GateStatus) int { return strings.Compare(a.ProjectID, b.ProjectID) })
+	return all
+}
+
+// closure is what another worker's gate means for this one.
+func closure(g queue.GateStatus) worker.Closure {
+	return worker.Closure{ProjectID: g.ProjectID, Until: g.Until, Kind: chatapi.Kind(g.Kind), Status: g.Status}
+}

@@ -1,0 +1,117 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/chatapi/credentials"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
+	"github.com/chatrelay/chatrelay/worker"
+)
+
+// NewLogger logs to out in a format: console for people, json for programs, or auto, which is console
+// on a terminal and JSON elsewhere. It leaves out what is below level: debug, info, warn or error.
+func NewLogger(out io.Writer, format, level string) (zerolog.Logger, error) {
+	lvl, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		return zerolog.Nop(), fmt.Errorf("log level %q is not one of debug, info, warn, error", level)
+	}
+	terminal := term.IsTerminal(out)
+	switch {
+	case format == "console", format == "auto" && terminal:
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !terminal}
+	case format != "json" && format != "auto":
+		return zerolog.Nop(), fmt.Errorf("log format %q is not one of auto, console, json", format)
+	}
+	return zerolog.New(zerolog.SyncWriter(out)).Level(lvl).With().Timestamp().Logger(), nil
+}
+
+// logEvent writes one line for what happened. No message text ever, and recipient ids, which the
+// server's own words may contain, only at debug level.
+func logEvent(log zerolog.Logger, e worker.Event) {
+	var line *zerolog.Event
+	switch {
+	case e.Kind == worker.EventTrouble:
+		line = log.Error()
+	case e.Kind == worker.EventGate && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
+		line = log.Debug() // already logged when the gate closed, or counted in the settlement
+	case e.Err != nil:
+		line = log.Warn()
+	default:
+		line = log.Info()
+	}
+	if e.ProjectID != "" {
+		line = line.Str("project", e.ProjectID)
+	}
+	if e.Priority != "" {
+		line = line.Str("priority", string(e.Priority))
+	}
+	line = line.Int("jobs", e.Jobs)
+	if e.Recipients > 0 {
+		line = line.Int("recipients", e.Recipients)
+	}
+	if e.Kind == worker.EventCall {
+		line = line.Int("delivered", e.Delivered).Int("status", e.Status)
+	}
+	if e.Unknown > 0 {
+		line = line.Int("unknown_ids", e.Unknown)
+	}
+	if len(e.Letters) > 0 {
+		reasons := zerolog.Dict()
+		counts := map[string]int{}
+		for _, l := range e.Letters {
+			counts[string(l.Reason)] += max(1, len(l.WovenIDs))
+		}
+		for reason, n := range counts {
+			reasons.Int(reason, n)
+		}
+		line = line.Dict("dead", reasons)
+	}
+	if e.Duration > 0 {
+		line = line.Dur("ms", e.Duration)
+	}
+	if e.Wait > 0 {
+		line = line.Dur("wait_ms", e.Wait)
+	}
+	if e.Err != nil {
+		text := chatapi.LogText(e.Err)
+		if log.GetLevel() <= zerolog.DebugLevel {
+			text = e.Err.Error()
+		}
+		line = line.Str("error", text)
+	}
+	line.Msg(eventMessage(e))
+}
+
+// eventMessage is what happened, in words.
+func eventMessage(e worker.Event) string {
+	switch {
+	case e.Kind == worker.EventGate && e.Wait > 0:
+		return "gate closed: the project's calls are held back"
+	case e.Kind == worker.EventGate:
+		return "gate opened: the project's calls go again"
+	}
+	return string(e.Kind)
+}
+
+// logCredentials writes one line for what became of credentials, read from file.
+func logCredentials(log zerolog.Logger, file string, e credentials.Event) {
+	switch e := e.(type) {
+	case credentials.Reloaded:
+		log.Info().Str("file", file).Int("added", len(e.Added)).Int("removed", len(e.Removed)).Int("changed", len(e.Changed)).Msg("credentials reloaded")
+	case credentials.ReloadFailed:
+		log.Error().Str("file", file).Str("error", e.Err.Error()).Msg("credentials not reloaded: the old ones stay in use until this is put right")
+	case credentials.NoFile:
+		log.Info().Msg("SIGHUP: there is no credentials file to read again")
+	case credentials.NoToken:
+		line, advice := log.Error(), "check the client id, its secret and the address of the token endpoint"
+		if e.Project != "" {
+			line, advice = line.Str("file", file).Str("project", e.Project).Str("client_id", e.ClientID), "check its entry in the credentials file"
+		}
+		line.Str("error", chatapi.LogText(e.Err)).Msg("no access token: jobs will wait; " + advice)
+	}
+}

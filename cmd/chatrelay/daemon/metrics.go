@@ -1,0 +1,93 @@
+package daemon
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/worker"
+)
+
+// metrics counts what the worker reports. No label holds a project, a message or a recipient: the
+// number of projects is not bounded.
+type metrics struct {
+	registry   *prometheus.Registry
+	calls      *prometheus.CounterVec
+	callTime   prometheus.Histogram
+	callSize   prometheus.Histogram
+	delivered  prometheus.Counter
+	dead       *prometheus.CounterVec
+	jobs       *prometheus.CounterVec
+	ambiguous  prometheus.Counter
+	unknown    prometheus.Counter
+	trouble    prometheus.Counter
+	gateCloses *prometheus.CounterVec
+	allowed    prometheus.Gauge
+}
+
+func newMetrics(held, gates func() float64, connected func() bool) *metrics {
+	name := func(s string) string { return "chatrelay_" + s }
+	counter := func(n, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name(n), Help: help})
+	}
+	vec := func(n, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name(n), Help: help}, []string{label})
+	}
+	m := &metrics{
+		registry:   prometheus.NewRegistry(),
+		calls:      vec("calls_total", "Calls to the Chat API by HTTP status, or by kind of failure where there was none.", "status"),
+		callTime:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("call_duration_seconds"), Help: "Duration of calls to the Chat API.", Buckets: prometheus.ExponentialBuckets(.005, 2, 12)}),
+		callSize:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("call_recipients"), Help: "Recipients per call.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
+		delivered:  counter("recipients_delivered_total", "Recipients that a call delivered to."),
+		dead:       vec("recipients_dead_total", "Recipients dead-lettered, by reason; invalid payloads count one each.", "reason"),
+		jobs:       vec("jobs_total", "Jobs by how their lease ended: settled, deferred, split, released.", "end"),
+		ambiguous:  counter("calls_ambiguous_total", "Failed calls that may have been delivered all the same."),
+		unknown:    counter("recipients_unknown_total", "Ids that the API named as failed although the call had not asked for them."),
+		trouble:    counter("settle_failures_total", "Failed attempts to settle, defer or split; they are repeated."),
+		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be in flight at once, after the last event of a gate."}),
+		gateCloses: vec("gate_closed_total", "How often a project's gate closed, by kind of failure.", "kind"),
+	}
+	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.trouble, m.gateCloses, m.allowed,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("jobs_held"), Help: "Jobs leased by this worker now."}, held),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("gates_closed"), Help: "Projects whose gate is closed, or was not seen to work since."}, gates),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("nats_connected"), Help: "1 while connected to NATS."}, func() float64 {
+			if connected() {
+				return 1
+			}
+			return 0
+		}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) event(e worker.Event) {
+	switch e.Kind {
+	case worker.EventCall:
+		status := strconv.Itoa(e.Status)
+		if e.Status == 0 {
+			status = string(chatapi.KindOf(e.Err))
+		}
+		m.calls.WithLabelValues(status).Inc()
+		m.callTime.Observe(e.Duration.Seconds())
+		m.callSize.Observe(float64(e.Recipients))
+		m.delivered.Add(float64(e.Delivered))
+		m.unknown.Add(float64(e.Unknown))
+		if e.Ambiguous {
+			m.ambiguous.Inc()
+		}
+	case worker.EventTrouble:
+		m.trouble.Inc()
+	case worker.EventGate:
+		m.allowed.Set(float64(e.Allowed))
+		if e.Err != nil {
+			m.gateCloses.WithLabelValues(string(chatapi.KindOf(e.Err))).Inc()
+		}
+	default:
+		m.jobs.WithLabelValues(string(e.Kind)).Add(float64(e.Jobs))
+		for _, l := range e.Letters {
+			m.dead.WithLabelValues(string(l.Reason)).Add(float64(max(1, len(l.WovenIDs))))
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package daemon
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"time"
+)
+
+func (d *daemon) setNotReady(why error) { d.notReady.Store(&why) }
+
+// ready is nil while the worker works and is connected.
+func (d *daemon) ready() error {
+	if err := *d.notReady.Load(); err != nil {
+		return err
+	}
+	if !d.connected() {
+		return errors.New("not connected to NATS")
+	}
+	return nil
+}
+
+func (d *daemon) connected() bool {
+	q := d.queue.Load()
+	return q != nil && q.Connected()
+}
+
+// held is the number of jobs leased by this worker.
+func (d *daemon) held() float64 {
+	if jobs := d.jobs.Load(); jobs != nil {
+		return float64(jobs.Held())
+	}
+	return 0
+}
+
+// identity is what status shows of this worker.
+func identity(version string) map[string]string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return map[string]string{
+		"host": host, "pid": strconv.Itoa(os.Getpid()),
+		"started": time.Now().UTC().Format(time.RFC3339), "version": version,
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
+	"github.com/chatrelay/chatrelay/ops"
+)
+
+func (a *app) deadShowCommand() *cobra.Command {
+	var nats natsFlags
+	cmd := &cobra.Command{
+		Use:     "show SEQ",
+		Short:   "Print one dead letter whole, as JSON",
+		Example: `  chatrelay dead show 4711`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			seq, err := strconv.ParseUint(args[0], 10, 64)
+			if err != nil {
+				return usagef("%q is not the number of a dead letter; see: chatrelay dead list", args[0])
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), opTimeout)
+			defer cancel()
+			q, err := nats.connect(ctx, "dead show")
+			if err != nil {
+				return err
+			}
+			defer q.Close()
+			l, err := ops.New(q).Letter(ctx, seq)
+			if err != nil {
+				return err
+			}
+			if a.output == "json" {
+				return term.PrintJSON(a.stdout, l)
+			}
+			text, err := json.MarshalIndent(l, "", "  ")
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stdout, "%s\n", text)
+			if l.Raw != nil {
+				fmt.Fprintf(a.stdout, "\nthe payload in raw, %d bytes:\n%s\n", len(l.Raw), term.Clip(term.Plain(string(l.Raw)), 2000))
+			}
+			return nil
+		},
+	}
+	nats.register(cmd.Flags())
+	return cmd
+}

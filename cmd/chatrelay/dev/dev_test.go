@@ -1,0 +1,104 @@
+package dev
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+)
+
+func listener(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// The sample ends with every recipient accounted for.
+func TestRunOnce(t *testing.T) {
+	dir := t.TempDir()
+	var out, rest bytes.Buffer
+	cfg := Config{Dir: dir, Once: true, HTTP: listener(t), Log: zerolog.Nop(), Version: "test", Out: &out, Err: &rest, JSON: true}
+	if err := Run(t.Context(), cfg); err != nil {
+		t.Fatalf("%v\n%s", err, &rest)
+	}
+	var sum struct {
+		Recipients, Delivered, Dead int
+		Missing                     []string
+	}
+	if err := json.Unmarshal(out.Bytes(), &sum); err != nil || sum.Delivered == 0 || sum.Dead == 0 || sum.Delivered+sum.Dead != sum.Recipients || len(sum.Missing) > 0 {
+		t.Errorf("summary %s (%v)", &out, err)
+	}
+	if !strings.Contains(rest.String(), "every recipient is accounted for") {
+		t.Errorf("it says:\n%s", &rest)
+	}
+}
+
+func TestDirectoryIsForOneRunAtATime(t *testing.T) {
+	dir := t.TempDir()
+	unlock, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC() // which closes files that nobody holds
+	runtime.GC()
+	var used *DirError
+	if err := Run(t.Context(), Config{Dir: dir}); !errors.As(err, &used) || !strings.Contains(err.Error(), "another chatrelay dev uses") {
+		t.Errorf("a second run: %v", err)
+	}
+	unlock()
+	if unlock, err = lockDir(dir); err != nil {
+		t.Fatalf("it stays locked: %v", err)
+	}
+	unlock()
+}
+
+// The certificate is trusted by who reads ca.pem, and stays the same when the API starts again.
+func TestRunAPI(t *testing.T) {
+	dir := t.TempDir()
+	get := func(roots *x509.CertPool) (authority []byte) {
+		t.Helper()
+		ctx, stop := context.WithCancel(t.Context())
+		cfg := APIConfig{Listen: listener(t), Host: "localhost", CertDir: dir, Records: listener(t), Out: &bytes.Buffer{}}
+		ended := make(chan error, 1)
+		go func() { ended <- RunAPI(ctx, cfg) }()
+		resp, err := http.Get("http://" + cfg.Records.Addr().String() + "/healthz") // waits until it serves
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		text, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots.AppendCertsFromPEM(text)
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+		resp, err = client.Get("https://" + cfg.Listen.Addr().String() + "/_/counts")
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("counts: %v, %v", resp, err)
+		}
+		_ = resp.Body.Close()
+		client.CloseIdleConnections()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		return text
+	}
+	if !bytes.Equal(get(x509.NewCertPool()), get(x509.NewCertPool())) {
+		t.Error("a new certificate authority at the second start")
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/chatapi/credentials"
+	"github.com/chatrelay/chatrelay/worker"
+)
+
+// workerFlags configure a worker and what it talks to.
+type workerFlags struct {
+	nats            natsFlags
+	api             chatapi.Config
+	secretFile      string
+	credentialsFile string
+	worker          worker.Config
+	ambiguous       string
+	httpAddr        string
+	logFormat       string
+	logLevel        string
+}
+
+func (f *workerFlags) register(flags *pflag.FlagSet) {
+	f.nats.register(flags)
+	f.registerCore(flags)
+	flags.StringVar(&f.api.URL, "api-url", chatapi.DefaultURL, "address of the Chat API")
+	flags.StringVar(&f.api.TokenURL, "token-url", chatapi.DefaultTokenURL, "where access tokens are issued")
+	flags.StringVar(&f.api.ClientID, "client-id", "", "client id of the server side client")
+	flags.StringVar(&f.secretFile, "client-secret-file", "", "file with the client secret; or give it in CHATRELAY_CLIENT_SECRET")
+	flags.StringVar(&f.credentialsFile, "credentials-file", "", "YAML file: project id to client_id and client_secret_file; read again when it changes and on SIGHUP")
+	flags.StringVar(&f.httpAddr, "http-addr", ":8080", "where to serve /healthz, /readyz and /metrics")
+}
+
+// registerCore registers what `dev` has in common with `worker`.
+func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
+	flags.IntVar(&f.worker.MaxRecipients, "max-recipients", 500, "recipients of one call")
+	flags.DurationVar(&f.worker.Linger, "linger", 20*time.Millisecond, "how long a job waits for others to share its call")
+	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "calls in flight at the same time")
+	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long after its publication, or its deliver_at, a job is tried")
+	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "what to do after a call that may have been delivered: retry it, or bury its recipients")
+	flags.Float64Var(&f.worker.CallsPerSecond, "calls-per-second", 0, "bound of all calls; 0: none")
+	flags.Float64Var(&f.worker.RecipientsPerSecond, "recipients-per-second", 0, "bound of all recipients called for; 0: none")
+	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "bound of each project's calls; 0: none")
+	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "bound of each project's recipients called for; 0: none")
+	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "bound of one call")
+	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the API may ask for by Retry-After")
+	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long to wait for calls in flight when stopping")
+	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
+}
+
+// check finds what is out of range; in a Config zero would mean the default.
+func (f *workerFlags) check() error {
+	switch {
+	case f.worker.MaxRecipients < 1:
+		return usagef("--max-recipients %d: must be 1 or more", f.worker.MaxRecipients)
+	case f.worker.Concurrency < 1:
+		return usagef("--concurrency %d: must be 1 or more", f.worker.Concurrency)
+	case f.worker.Linger < 0:
+		return usagef("--linger %v: must not be negative", f.worker.Linger)
+	case f.worker.RetryFor <= 0:
+		return usagef("--retry-for %v: must be more than zero", f.worker.RetryFor)
+	case f.api.Timeout <= 0:
+		return usagef("--call-timeout %v: must be more than zero", f.api.Timeout)
+	case f.worker.MaxRetryAfter <= 0:
+		return usagef("--max-retry-after %v: must be more than zero", f.worker.MaxRetryAfter)
+	case f.worker.Grace <= 0:
+		return usagef("--grace %v: must be more than zero", f.worker.Grace)
+	}
+	for name, rate := range map[string]float64{
+		"calls-per-second": f.worker.CallsPerSecond, "recipients-per-second": f.worker.RecipientsPerSecond,
+		"project-calls-per-second": f.worker.ProjectCallsPerSecond, "project-recipients-per-second": f.worker.ProjectRecipientsPerSecond,
+	} {
+		if rate < 0 || rate > 1e6 || (rate > 0 && rate < 1e-3) {
+			return usagef("--%s %v: must be 0, or 0.001 to 1000000", name, rate)
+		}
+	}
+	if f.ambiguous != "retry" && f.ambiguous != "bury" {
+		return usagef("--on-ambiguous %q is neither retry nor bury", f.ambiguous)
+	}
+	f.worker.BuryAmbiguous = f.ambiguous == "bury"
+	if f.worker.Linger == 0 {
+		f.worker.Linger = -1 // in a Config, zero is the default
+	}
+	f.api.Concurrency = f.worker.Concurrency
+	return nil
+}
+
+// secret reads the client secret from where it was given.
+func (f *workerFlags) secret() (string, error) {
+	if f.secretFile == "" {
+		return os.Getenv("CHATRELAY_CLIENT_SECRET"), nil
+	}
+	return readSecret(f.secretFile)
+}
+
+// readSecret reads the file that --client-secret-file names.
+func readSecret(file string) (string, error) {
+	secret, err := credentials.ReadSecret(file)
+	if err != nil {
+		return "", usagef("--client-secret-file: %w", err)
+	}
+	return secret, nil
+}
+
+// clients makes those that call the Chat API; its errors name the flags.
+func (f *workerFlags) clients() (*credentials.Clients, error) {
+	api, err := credentials.New(f.api, f.credentialsFile)
+	_, inFile := errors.AsType[*credentials.FileError](err)
+	switch {
+	case errors.Is(err, credentials.ErrNone):
+		return nil, usagef("no credential: give --client-id and --client-secret-file, or --credentials-file")
+	case inFile:
+		return nil, usagef("--credentials-file: %w", err)
+	case err != nil:
+		return nil, usagef("%w (flags: --api-url, --token-url, --client-id, --client-secret-file)", err)
+	}
+	return api, nil
+}
+
+// listen listens on the address that a flag gives.
+func listen(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, usagef("--%s: %w", flag, err)
+	}
+	return l, nil
+}
