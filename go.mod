@@ -2,6 +2,8 @@ module github.com/chatrelay/chatrelay
 
 go 1.26.0
 
+toolchain go1.27.3
+
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0
 	github.com/go-json-experiment/json v1.27.2

@@ -78,7 +78,7 @@ func TestMayBeDelivered(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.timeout = time.Second
-			if tc.is != context.DeadlineExceeded {
+			if !errors.Is(tc.is, context.DeadlineExceeded) {
 				c.timeout = 10 * time.Second
 			}
 			n := notification("w-1")

@@ -33,8 +33,7 @@ func ExampleClient_Send() {
 
 	api.Script(chatapitest.Fault{Status: 429, Header: map[string]string{"Retry-After": "30"}})
 	_, err = client.Send(context.Background(), note)
-	var failure *chatapi.Error
-	if errors.As(err, &failure) {
+	if failure, ok := errors.AsType[*chatapi.Error](err); ok {
 		fmt.Println(failure.Kind, failure.RetryAfter, failure.MayBeDelivered)
 	}
 	// Output:

@@ -243,8 +243,7 @@ func interrupted(caller context.Context, err error, timeout time.Duration, hide 
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(record.RecordHeader[:]) == "HTTP/" {
 		err = errors.New("the server speaks HTTP, not HTTPS, at this port")
 	}
-	var request *url.Error
-	if errors.As(err, &request) {
+	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // Op names the address already, without its query
 	}
 	return &Error{Kind: Temporary, Detail: hide.excerpt(err.Error(), maxDetail), Err: err}

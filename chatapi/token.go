@@ -53,7 +53,7 @@ func (c *tokenCache) get(ctx context.Context, refused string) (string, *Error) {
 	if r == nil {
 		r = &refresh{done: make(chan struct{})}
 		c.running = r
-		go c.refresh(r)
+		go c.refresh(r) //nolint:gosec // not with ctx: other callers wait for the same token
 	}
 	c.mu.Unlock()
 

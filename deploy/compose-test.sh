@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs docker-compose.yml for real, with the scripted Chat API and three workers, and fails unless
-# every recipient is accounted for: after plain work, after one worker was stopped by SIGTERM under
-# load, after one was killed under load, and after a replay of all dead letters.
+# Runs docker-compose.yml for real, with the scripted Chat API and three workers. Fails unless every
+# recipient is delivered or in a dead letter: after undisturbed work, after a worker was stopped by
+# SIGTERM under load, after one was killed under load, and after a replay of all dead letters.
 #
-# Needs docker, docker compose (2, or docker-compose 1.29) and jq; and Go if images are missing and
-# cannot be pulled (deploy/standins.sh). Leaves nothing behind but those images and build layers.
+# Needs docker, docker compose (2, or docker-compose 1.29), jq and Go (for deploy/standins.sh). Leaves
+# only images and build layers behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What the caller's shell has set is not to reach the containers.
+# The caller's settings must not reach the containers.
 unset $(compgen -e | grep -E '^(CHATRELAY_|COMPOSE_|NATS_PORT$|SCRIPTED_)')
 
 project="chatrelay-test-$$-$RANDOM"
@@ -18,9 +18,9 @@ failed=
 
 say() { printf '%s compose-test: %s\n' "$(date +%H:%M:%S)" "$*"; }
 die() { failed="$*"; exit 1; }
-# check WHAT COMMAND...: COMMAND tells whether WHAT is so.
+# check WHAT COMMAND...: fails unless COMMAND, which finds out whether WHAT is so, succeeds.
 check() {
-    "${@:2}" || die "not so: $1"
+    "${@:2}" || die "check failed: $1"
     checks=$((checks + 1))
     say "ok: $1"
 }
@@ -29,7 +29,7 @@ if docker compose version >/dev/null 2>&1; then compose=(docker compose); else c
 type -P "${compose[0]}" >/dev/null || die "neither docker compose nor docker-compose is installed"
 compose+=(-p "$project" --env-file deploy/scripted.env)
 
-# bounded SECONDS COMMAND...: a command without terminal or input, its chatter kept for the case of failure.
+# bounded SECONDS COMMAND...: without terminal or input; what it says on stderr is shown if the test fails.
 bounded() { timeout -k 10 "$1" "${@:2}" </dev/null 2>>"$work/chatter"; }
 
 cleanup() {
@@ -53,22 +53,22 @@ export CHATRELAY_IMAGE="chatrelay:${project#chatrelay-}"
 trap cleanup EXIT
 trap 'failed="interrupted"; exit 130' INT TERM
 
-# 3 workers with 4 calls of 250 ms each make 48 calls a second: 600 jobs that cannot share calls keep
-# them busy for about 12 seconds, long enough to be interrupted.
+# 3 workers with 4 calls of 250 ms at a time make 48 calls a second: 600 jobs that cannot share a call
+# take about 12 seconds, long enough to stop or kill a worker meanwhile.
 workers=3
 export CHATRELAY_CONCURRENCY=4 CHATRELAY_LATENCY=250ms
 export NATS_PORT=0 # any free one
 secret="temporary-$project-$RANDOM$RANDOM"
 export SCRIPTED_SECRET_FILE="$work/secret"
 printf '%s\n' "$secret" >"$SCRIPTED_SECRET_FILE"
-chmod 644 "$SCRIPTED_SECRET_FILE" # $work is closed to others; in the container user 65532 reads it
+chmod 644 "$SCRIPTED_SECRET_FILE" # for user 65532 of the container; on this machine $work keeps others out
 
-jobs=600       # of one round
-bad_every=20   # every so many jobs have a recipient whom the API rejects
-rounds=0
+jobs=600       # in each round
+bad_every=20   # every 20th job has one more recipient, whom the API rejects
+rounds=0       # published so far
 
-# round NAME: the jobs of one round as JSON Lines. In round "shared" a project's jobs have one
-# message, in others each its own, so that none can share a call.
+# round NAME: the jobs of one round as JSON Lines. In round "shared" all jobs have the same message;
+# in the others each has its own, so that no two can share a call.
 round() {
     awk -v name="$1" -v jobs="$jobs" -v every="$bad_every" 'BEGIN {
         for (i = 1; i <= jobs; i++) {
@@ -90,8 +90,8 @@ publish() { # ROUND PRIORITY
 ask() { bounded 30 docker run --rm --network "container:$chatapi" --entrypoint wget nats:2.15-alpine -qO- "http://127.0.0.1:8080/$1"; }
 count() { ask counts | jq -e "$1"; }
 
-delivered() { echo $((2 * jobs * rounds)); }        # recipients who are to be told
-letters() { echo $((jobs / bad_every * rounds)); }  # dead letters there are to be
+recipients() { echo $((2 * jobs * rounds)); }       # who must be delivered
+letters() { echo $((jobs / bad_every * rounds)); }  # dead letters that must exist
 
 # until_so SECONDS WHAT COMMAND...
 until_so() {
@@ -106,15 +106,15 @@ attached() { (($(cli status --output json | jq '.workers | length') == workers))
 settled() {
     cli status --output json >"$work/status" && jq -e '.queued == 0 and .held == 0 and .due == 0 and .waiting == 0' "$work/status" >/dev/null
 }
-told_at_least() { (($(count .delivered) >= $1)); }
-still_busy() { (($(count .delivered) < $(delivered))); }
-accounted() { # [once]: nobody is missing, and with once nobody was told again
+delivered_at_least() { (($(count .delivered) >= $1)); }
+still_busy() { (($(count .delivered) < $(recipients))); }
+all_delivered() { # [once]: no recipient is missing; with "once", none was delivered twice either
     ask counts >"$work/counts" && ask repeated >"$work/repeated"
-    local told repeated
-    told=$(jq .delivered "$work/counts") repeated=$(jq length "$work/repeated")
-    say "told $told recipients, of whom $repeated were told again, $(jq .rejected "$work/counts") rejected, in $(jq .calls "$work/counts") calls"
+    local delivered repeated
+    delivered=$(jq .delivered "$work/counts") repeated=$(jq length "$work/repeated")
+    say "$delivered deliveries, $repeated of them repeated, and $(jq .rejected "$work/counts") rejections in $(jq .calls "$work/counts") calls"
     [[ ${1:-} != once ]] || ((repeated == 0)) || return 1
-    ((told == $(delivered) + repeated))
+    ((delivered == $(recipients) + repeated))
 }
 buried() { jq -e ".dead == $(letters) and .dead_by_reason.rejected == $(letters)" "$work/status" >/dev/null; }
 not_in_logs() { ! grep -qF -- "$1" "$work/logs"; }
@@ -132,37 +132,37 @@ check "there are $workers workers" test "${#ids[@]}" = "$workers"
 until_so 90 "all healthy" healthy "$chatapi" "${ids[@]}"
 check "status shows $workers workers" until_so 20 "$workers workers attached" attached
 
-say "round 1: $jobs jobs in peace"
+say "round 1: $jobs jobs, undisturbed"
 check "publish from standard input" publish shared normal
 rounds=1
 until_so 120 "everything settled" settled
-check "every recipient was told exactly once" accounted once
+check "every recipient was delivered exactly once" all_delivered once
 check "$(letters) dead letters, all rejected" buried
 
-say "round 2: $jobs jobs, and a worker is stopped in their midst"
+say "round 2: $jobs jobs, and a worker is stopped meanwhile"
 check "publish from standard input" publish stop urgent
-before=$(delivered) rounds=2
-until_so 60 "round 2 under way" told_at_least $((before + 100))
+before=$(recipients) rounds=2
+until_so 60 "round 2 under way" delivered_at_least $((before + 100))
 bounded 60 docker stop -t 45 "${ids[1]}" >/dev/null
-check "it was in their midst" still_busy
+check "jobs were left when it ended" still_busy
 check "the stopped worker ended with 0" ended_with 0 "${ids[1]}"
 bounded 30 docker start "${ids[1]}" >/dev/null
 until_so 120 "everything settled" settled
 until_so 90 "all healthy" healthy "${ids[@]}"
-check "every recipient was told exactly once" accounted once
+check "every recipient was delivered exactly once" all_delivered once
 check "$(letters) dead letters, all rejected" buried
 
-say "round 3: $jobs jobs, and a worker is killed in their midst"
+say "round 3: $jobs jobs, and a worker is killed meanwhile"
 check "publish from standard input" publish kill bulk
-before=$(delivered) rounds=3
-until_so 60 "round 3 under way" told_at_least $((before + 100))
+before=$(recipients) rounds=3
+until_so 60 "round 3 under way" delivered_at_least $((before + 100))
 bounded 30 docker kill -s KILL "${ids[2]}" >/dev/null
-check "it was in their midst" still_busy
+check "jobs were left when it ended" still_busy
 check "the killed worker ended with 137" ended_with 137 "${ids[2]}"
 bounded 30 docker start "${ids[2]}" >/dev/null
 until_so 180 "everything settled" settled # the killed worker's leases have to run out
-check "no recipient is missing" accounted
-# Its calls in flight, and those answered of which the acks were not stored: 2 recipients each.
+check "no recipient is missing" all_delivered
+# Its calls in flight, and calls whose jobs' acks were not yet stored: 2 recipients each.
 check "only calls in flight were repeated" test "$(jq length "$work/repeated")" -le $((2 * 2 * CHATRELAY_CONCURRENCY))
 check "$(letters) dead letters, all rejected, none twice" buried
 until_so 90 "all healthy" healthy "${ids[@]}"
@@ -170,14 +170,14 @@ check "status shows $workers workers again" until_so 20 "$workers workers attach
 
 say "replay of all dead letters"
 rejected=$(count .rejected)
-told=$(count .delivered)
+delivered=$(count .delivered)
 cli dead replay --all-projects --yes >>"$work/chatter" || die "dead replay"
 until_so 120 "everything settled" settled
-check "each was tried once more, and rejected once more" test "$(count .rejected)" = $((rejected + $(letters)))
-check "nobody else was told" test "$(count .delivered)" = "$told"
+check "each was called and rejected once more" test "$(count .rejected)" = $((rejected + $(letters)))
+check "nobody was delivered again" test "$(count .delivered)" = "$delivered"
 check "$(letters) dead letters, all rejected" buried
 cli dead list --output json >"$work/letters"
-check "each knows of its replay" replayed
+check "each letter counts its replay" replayed
 
 bounded 60 "${compose[@]}" logs --no-color >"$work/logs"
 check "there are logs" grep -q 'worker started' "$work/logs"

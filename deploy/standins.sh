@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Provides the images that docker-compose.yml and deploy/Dockerfile name, on a machine that can
-# reach no image registry: what is missing is pulled, and what cannot be pulled is built as a
-# stand-in under the same name from this machine's Go toolchain, Go modules and busybox.
+# Provides the images that docker-compose.yml and deploy/Dockerfile name, also on a machine that
+# cannot reach an image registry: a missing image is pulled, and one that cannot be pulled is built
+# under the same name, as a stand-in made of go.mod's Go toolchain, Go modules and busybox.
 #
-# An image that exists is never touched, unless it is a stand-in of an earlier state of go.mod.
-# The stand-ins are for testing this repository and for nothing else; remove them with
+# An existing image is left alone, unless it is a stand-in made for another go.mod. The stand-ins are
+# for testing this repository only; remove them with
 #
 #   docker rmi $(docker images -q --filter label=chatrelay.standin)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-go_image=golang:1.26-bookworm
+# The toolchain of go.mod, even where Go is set up to use only the one installed.
+GOTOOLCHAIN=$(awk '$1 == "toolchain" { print $2 }' go.mod)
+export GOTOOLCHAIN
+
+go_image=$(awk '$1 == "FROM" && $2 ~ /^golang:/ { print $2 }' deploy/Dockerfile)
 nats_image=nats:2.15-alpine
 nats_module=github.com/nats-io/nats-server/v2
 
@@ -20,20 +24,20 @@ die() { printf 'standins: %s\n' "$*" >&2; exit 1; }
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 
-# wanted IMAGE STATE: whether a stand-in has to be built.
+# wanted IMAGE STATE: whether a stand-in made from STATE has to be built. Pulls the image if it can.
 wanted() {
     local label
     if label=$(docker image inspect -f '{{index .Config.Labels "chatrelay.standin"}}' "$1" 2>/dev/null); then
-        if [[ -z $label || $label == "<no value>" ]]; then say "$1: there is the real one"; return 1; fi
-        if [[ $label == "$2" ]]; then say "$1: there is a stand-in"; return 1; fi
-        say "$1: the stand-in is out of date"
+        if [[ -z $label || $label == "<no value>" ]]; then say "$1: the real image is here"; return 1; fi
+        if [[ $label == "$2" ]]; then say "$1: the stand-in is here"; return 1; fi
+        say "$1: the stand-in was made for another go.mod"
         return 0
     fi
     if timeout 300 docker pull -q "$1" >/dev/null 2>"$context/pull"; then say "$1: pulled"; return 1; fi
     say "$1: cannot be pulled ($(tail -n 1 "$context/pull" | cut -c 1-120)), building a stand-in"
 }
 
-# copy_busybox DIR: busybox is /bin/sh, wget and the like, in one static file.
+# copy_busybox DIR: busybox holds sh, wget and the like in one static file.
 copy_busybox() {
     local path
     path=$(type -P busybox || true)
@@ -55,7 +59,7 @@ build() {
 }
 
 go_version=$(go env GOVERSION)
-[[ $go_version == go1.26* ]] || die "$go_image cannot be made from $go_version"
+[[ $go_image == "golang:${go_version#go}-"* ]] || die "deploy/Dockerfile names $go_image, go.mod the toolchain $go_version"
 modules=$(cat go.mod go.sum | sha256sum | cut -c 1-16)
 
 state="$go_version-$modules"
@@ -67,11 +71,12 @@ if wanted "$go_image" "$state"; then
     goroot=$(go env GOROOT)
     for part in bin pkg src lib VERSION go.env; do
         [[ ! -e $goroot/$part ]] || echo "$part"
-    done | tar -C "$goroot" -c --exclude=testdata --exclude='*_test.go' -T - | tar -C "$dir/go" -x --no-same-owner
-    # The modules as a proxy serves them, so that the Dockerfile's "go mod download" works as ever.
-    # What this machine has already is not fetched again.
-    GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" \
-        GOMODCACHE="$context/modules" GOFLAGS=-modcacherw go mod download
+    done | tar -C "$goroot" -c --mode=u+w --exclude=testdata --exclude='*_test.go' -T - | tar -C "$dir/go" -x --no-same-owner
+    # The modules, laid out as a proxy serves them, for the Dockerfile's "go mod download". Modules that
+    # this machine has are not fetched again.
+    # GOTOOLCHAIN=local, because otherwise the toolchain would be downloaded among the modules.
+    GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" GOTOOLCHAIN=local \
+        GOMODCACHE="$context/modules" GOFLAGS=-modcacherw "$goroot/bin/go" mod download
     mv "$context/modules/cache/download" "$dir/proxy"
     rm -rf "$dir/proxy/sumdb"
     cat >"$dir/Dockerfile" <<'END'

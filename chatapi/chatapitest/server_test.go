@@ -179,8 +179,13 @@ func TestTokensExpireAndAreRevoked(t *testing.T) {
 		t.Errorf("%d for a revoked token", status)
 	}
 	s.SetTokensDown(503)
-	if resp, err := http.PostForm(s.TokenURL(), credential()); err != nil || resp.StatusCode != 503 {
-		t.Errorf("%v %v, want 503", resp, err)
+	resp, err := http.PostForm(s.TokenURL(), credential())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 503 {
+		t.Errorf("%s, want 503", resp.Status)
 	}
 }
 
