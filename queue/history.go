@@ -44,7 +44,10 @@ const (
 
 // encode sets the headers that decodeHistory reads. Zero values get no header.
 func (h *History) encode(header nats.Header) {
-	maps.Copy(header, producerHeaders(h.Headers))
+	own := maps.Clone(h.Headers)
+	maps.DeleteFunc(own, func(name string, _ []string) bool { return !travels(name) })
+	dropLargest(own)
+	maps.Copy(header, own)
 	if !h.PublishedAt.IsZero() {
 		header.Set(headerPublished, h.PublishedAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -64,20 +67,34 @@ func (h *History) encode(header nats.Header) {
 
 // decodeHistory reads the headers of a job or a letter. A value that is absent or malformed is zero.
 func decodeHistory(header nats.Header) (h History) {
-	// Most jobs have none of these headers, and parsing an empty string would allocate an error.
-	number := func(name string) (n int) {
-		if value := header.Get(name); value != "" {
-			n, _ = strconv.Atoi(value)
+	// One pass, as most jobs have no header but their id: looking each up by name cost one in twenty seconds of CPU time in W1.
+	for name, values := range header {
+		if len(values) == 0 {
+			continue
 		}
-		return n
+		switch value := values[0]; name {
+		case headerPublished:
+			h.PublishedAt, _ = time.Parse(time.RFC3339Nano, value)
+		case headerAttempts:
+			h.Attempts, _ = strconv.Atoi(value)
+		case headerReplays:
+			h.Replays, _ = strconv.Atoi(value)
+		case headerUnreadable:
+			h.Unreadable, _ = strconv.Atoi(value)
+		case headerDeferrals:
+			h.Deferrals, _ = strconv.Atoi(value)
+		case headerError:
+			h.LastError = value
+		default:
+			if travels(name) {
+				if h.Headers == nil {
+					h.Headers = map[string][]string{}
+				}
+				h.Headers[name] = values
+			}
+		}
 	}
-	if published := header.Get(headerPublished); published != "" {
-		h.PublishedAt, _ = time.Parse(time.RFC3339Nano, published)
-	}
-	h.Attempts, h.Replays = number(headerAttempts), number(headerReplays)
-	h.Unreadable, h.Deferrals = number(headerUnreadable), number(headerDeferrals)
-	h.LastError = header.Get(headerError)
-	h.Headers = producerHeaders(header)
+	dropLargest(h.Headers)
 	return h
 }
 
@@ -86,34 +103,21 @@ func decodeHistory(header nats.Header) (h History) {
 // fit beside the producer's.
 const maxHeaders = 48 << 10
 
-// producerHeaders returns the headers that travel with a job, nil if there are none. If they exceed
-// maxHeaders the largest are left out: otherwise the job could not be settled. Trace context is small
-// and stays.
-func producerHeaders(header nats.Header) map[string][]string {
-	var own map[string][]string
-	size := 0
-	for name, values := range header {
-		if travels(name) {
-			if own == nil {
-				own = map[string][]string{}
-			}
-			own[name] = values
-			size += headerSize(name, values)
-		}
+// dropLargest leaves out the largest headers if all together exceed maxHeaders: otherwise the job could
+// not be settled. Trace context is small and stays.
+func dropLargest(headers map[string][]string) {
+	if headersSize(headers) <= maxHeaders {
+		return
 	}
-	if size <= maxHeaders {
-		return own
-	}
-	names := slices.SortedFunc(maps.Keys(own), func(a, b string) int {
-		return cmp.Compare(headerSize(a, own[a]), headerSize(b, own[b]))
+	names := slices.SortedFunc(maps.Keys(headers), func(a, b string) int {
+		return cmp.Compare(headerSize(a, headers[a]), headerSize(b, headers[b]))
 	})
-	size = 0
+	size := 0
 	for _, name := range names {
-		if size += headerSize(name, own[name]); size > maxHeaders {
-			delete(own, name)
+		if size += headerSize(name, headers[name]); size > maxHeaders {
+			delete(headers, name)
 		}
 	}
-	return own
 }
 
 // headerSize is an upper bound of what a header takes in a message, and about what it takes in memory.

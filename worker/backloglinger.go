@@ -33,7 +33,7 @@ type openBatch struct {
 }
 
 // expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
-// ones come soon, unless the window is full. It tells whether it is the last one of a backlog.
+// ones come soon, unless the window is full. It reports whether it is the last one of a backlog.
 func (l *backlogLinger) expect(now time.Time, lease *queue.Lease) (ended bool) {
 	more := &l.expected[level(lease.Priority)]
 	if lease.Behind > 0 {

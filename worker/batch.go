@@ -49,7 +49,7 @@ type batch struct {
 	size   int    // recipients at the start
 	permit permit // of its call in flight
 
-	// What the calls of its parts came to; see refuse.
+	// The results of the calls of its parts; see refuse.
 	accepted      bool
 	refusals      int
 	refusalStatus int // -1 when they differ
@@ -66,7 +66,7 @@ func newBatch(k key, now time.Time) *batch {
 	return b
 }
 
-// add takes the task in and tells whether it did: if there is room, and none of its recipients is in
+// add takes the task in and reports whether it did: if there is room, and none of its recipients is in
 // already. Two jobs with the same text for the same person are two notifications, so they go in two
 // calls. A batch that did not take a task in is to be sealed.
 func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
@@ -97,7 +97,7 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 	return true
 }
 
-// has tells whether a recipient is in a batch that takes jobs.
+// has reports whether a recipient is in a batch that takes jobs.
 func (b *batch) has(id string) bool {
 	if b.taken != nil {
 		_, in := b.taken[id]
@@ -132,8 +132,8 @@ func (p *part) tasks() []*task {
 	return all
 }
 
-// dissolve takes the batch apart: each task with an open recipient and a lease that did not lapse
-// is told who of its recipients is still to be called for.
+// dissolve takes the batch apart, and returns the tasks whose lease did not lapse: each with the
+// recipients that are still to be called for in rest.
 func (b *batch) dissolve() []*task {
 	var all []*task
 	for _, p := range b.parts {

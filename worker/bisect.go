@@ -46,7 +46,7 @@ func (b *batch) buryNext(detail string, res *result) {
 // once in 4,000 times. A message that is refused for 500 costs about 30 calls.
 const enoughAlone = 12
 
-// hopeless tells whether the message itself is refused, whoever it is for: nothing was accepted,
+// hopeless reports whether the message itself is refused, whoever it is for: nothing was accepted,
 // and the refusals are alike.
 func (b *batch) hopeless() bool {
 	return !b.accepted && b.refusalStatus >= 0 && b.refusedAlone >= enoughAlone

@@ -20,12 +20,12 @@ func (w *Worker) runCalls(ctx context.Context, b *batch) {
 	}
 }
 
-// runCall makes a batch's next call and takes down what it came to. It owns the batch meanwhile.
+// runCall makes a batch's next call and records the result. It owns the batch meanwhile.
 func (w *Worker) runCall(ctx context.Context, b *batch) (o outcome) {
 	began, tasks := time.Now(), b.next().tasks()
 	defer func() {
 		if p := recover(); p != nil {
-			o = w.abandon(b, tasks, began, fmt.Sprintf("panic while recording what a call came to: %v", p))
+			o = w.abandon(b, tasks, began, fmt.Sprintf("panic while recording the result of a call: %v", p))
 		}
 	}()
 	n := b.notification()

@@ -13,7 +13,7 @@ const (
 	endings
 )
 
-// ending tells how a task that is in no batch any more is to leave.
+// ending is how a task that is in no batch any more is to leave.
 func (t *task) ending() ending {
 	switch {
 	case t.state == lost:
@@ -55,7 +55,7 @@ type completer struct {
 const failurePause = time.Second
 
 // newCompleter sets the four batchers up. What writes takes on 500 tasks, which even a busy server
-// stores well within opTimeout: a handler that outlasts it is repeated as a whole. Acks wait 2 ms for
+// stores well within settleTimeout: a handler that outlasts it is repeated as a whole. Acks wait 2 ms for
 // company: at some thousand calls a second, confirmations of one or two acks each kept the server
 // busier by a quarter.
 func newCompleter() completer {
@@ -146,7 +146,7 @@ func (c *completer) wakeAt() (at time.Time) {
 	return at
 }
 
-// left counts the tasks that are not ended, and busy tells whether any are in the hands of a handler.
+// left counts the tasks that are not ended, and busy reports whether any are in the hands of a handler.
 func (c *completer) left() (n int, busy bool) {
 	for e := range c.batchers {
 		n += len(c.batchers[e].waiting)

@@ -103,7 +103,7 @@ func TestAcksAreShared(t *testing.T) {
 		w.ackErr = func() error { acks = append(acks, len(w.acks)); return nil }
 		r := w.start(Config{Hook: func(e Event) {
 			if e.Kind == EventSettled {
-				time.Sleep(confirmation) // as long as this lasts, the chore does
+				time.Sleep(confirmation) // as long as this lasts, the handler does
 			}
 		}})
 		for p := range batches {

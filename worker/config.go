@@ -28,16 +28,16 @@ type Graveyard interface {
 
 // Config bounds and paces a worker. The zero value is usable.
 type Config struct {
-	// MaxRecipients of one call. Zero: 500. chat-api.txt names no limit.
+	// MaxRecipients of one call. Zero: 500. The Chat API names no limit.
 	MaxRecipients int
 	// Linger is how long the first job of a batch waits for company. Zero: 20 ms. Negative: not
 	// at all.
 	Linger time.Duration
-	// Concurrency is how many calls may be under way at most; while the API shows that it has too
+	// Concurrency is how many calls may be in flight at most; while the API shows that it has too
 	// much to do (429, 503, timeouts) it is fewer. Zero: 64.
 	Concurrency int
 	// Window is how many jobs of one stream the source holds at most. While a quarter of it waits
-	// for calls, what a project would take long to be served is deferred. Zero: 20,000.
+	// for calls, jobs of a project that would wait long for their turn are deferred. Zero: 20,000.
 	Window int
 	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
@@ -51,9 +51,9 @@ type Config struct {
 	ProjectCallsPerSecond, ProjectRecipientsPerSecond float64
 	// MaxRetryAfter bounds the wait that the API may ask for. Zero: 1 h.
 	MaxRetryAfter time.Duration
-	// Grace is how long a stopping worker waits for calls under way. Zero: 30 s.
+	// Grace is how long a stopping worker waits for calls in flight. Zero: 30 s.
 	Grace time.Duration
-	// Hook, when set, is told what happens; see [Event]. It is called from several goroutines and
+	// Hook, when set, learns what happens; see [Event]. It is called from several goroutines and
 	// must not block.
 	Hook func(Event)
 }

@@ -104,7 +104,7 @@ func (c *core) unstarted(now time.Time) (release []*queue.Lease) {
 	return release
 }
 
-// over tells whether a worker that stops has nothing left to do, or to wait for.
+// over reports whether a worker that stops has nothing left to do, or to wait for.
 func (c *core) over(now time.Time) bool {
 	left, busy := c.completer.left()
 	return c.stopping && c.schedule.permits.inFlight == 0 && !busy && (left == 0 || now.After(c.deadline))

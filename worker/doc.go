@@ -1,18 +1,24 @@
-// Package worker turns leased jobs into calls and settles them by what became of each recipient.
+// Package worker turns leased jobs into calls, and settles each job by the outcome of each of its
+// recipients.
 //
-//	Source.Next ─▶ schedule.add ─▶ schedule.next ─▶ Sender.Send ─▶ batch.record ─▶ settle: Bury, then Ack
-//	                    ▲       (slot, gate and turn)                    │
-//	                    └────────────── what has to go again ◀──────────┘
+//	Source.Next ─▶ core.add ─▶ schedule ─▶ core.nextCall ─▶ runCall: Send, record ─▶ core.callEnded
+//	                   │          ▲         (permits)                                    │     │
+//	                   │          └──────────────── what has to go again ◀───────────────┘     │
+//	                   ▼                                                                       ▼
+//	               completer: acks, letters, deferrals, splits ◀──────── what has its outcome ─┘
+//	                   │
+//	                   └─▶ core.nextWork ─▶ handle: settle (Bury, then Ack or Defer) ─▶ core.workEnded
 //
-// What goes into a call (batch) and when a project may call (gate, schedule) are plain values
-// without clock, goroutine or lock: time is passed in. One goroutine, [Worker.Run], owns them. A
-// batch that was granted a call belongs to the goroutine that carries it, from sending to
-// settling, and then comes back to Run.
+// The core decides. It is a plain value without clock, goroutine or lock; time is passed in. Its
+// parts are the schedule (which batch is next), permits (whether a call may begin, and why not) and
+// the completer (what ends together). One goroutine, [Worker.Run], owns it. Calls and handlers are
+// goroutines beside it: each owns its batch or its tasks until it hands them back over one channel.
 //
 // The invariant: a job is acked only when each of its recipients is delivered, or stands in a
 // dead letter that the server has acknowledged, or in a job published anew; settle alone acks. A
 // call that fails never waits while holding a slot: it goes back to the schedule, its project's
 // gate closes for a while, and jobs that would wait long are deferred to the queue.
 //
-// The package knows neither NATS nor HTTP nor any log or metrics library; it reports to a hook.
+// The package knows neither NATS nor HTTP nor any log or metrics library; it reports to a hook. The
+// stories in testdata/stories show what the core does, rule by rule.
 package worker

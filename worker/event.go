@@ -6,7 +6,7 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// EventKind says what an [Event] tells.
+// EventKind says what an [Event] is about.
 type EventKind string
 
 // The kinds of events.
@@ -40,7 +40,7 @@ type Event struct {
 	Wait     time.Duration // until the next attempt
 	// Again says that the gate had closed for the same kind of failure before.
 	Again bool
-	// Allowed is how many calls may be under way at once after this event of a gate.
+	// Allowed is how many calls may be in flight at once after this event of a gate.
 	Allowed int
 	// Ambiguous says that the call failed and may have been delivered all the same.
 	Ambiguous bool

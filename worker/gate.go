@@ -34,7 +34,7 @@ type gate struct {
 	backoff *backoff.ExponentialBackOff
 }
 
-// fail closes the gate after a call that began at some time, and tells for how long: give or take
+// fail closes the gate after a call that began at some time, and returns for how long: give or take
 // the jitter, a part of it. The many calls that were in flight together when the API went down count
 // as one failure.
 func (g *gate) fail(now, began time.Time, err *chatapi.Error, jitter float64) time.Duration {
@@ -65,7 +65,7 @@ func demanded(err *chatapi.Error) time.Duration {
 	return err.RetryAfter
 }
 
-// succeed opens the gate after a call that began at some time, and tells whether it was closed.
+// succeed opens the gate after a call that began at some time, and reports whether it was closed.
 // That an earlier call got through is a reason to try again after a blip, but none to ignore what
 // a 429 or a Retry-After demanded since, or that the credential was withdrawn.
 func (g *gate) succeed(began time.Time) bool {
@@ -76,7 +76,7 @@ func (g *gate) succeed(began time.Time) bool {
 	return true
 }
 
-// probeNow lets the next probe of a closed gate go at once, and tells whether that changes anything.
+// probeNow lets the next probe of a closed gate go at once, and reports whether that changes anything.
 func (g *gate) probeNow(now time.Time) bool {
 	if g.err == nil || !g.until.After(now) {
 		return false
@@ -85,7 +85,7 @@ func (g *gate) probeNow(now time.Time) bool {
 	return true
 }
 
-// closeRemotely closes the gate because another worker's was, and tells whether that changes
+// closeRemotely closes the gate because another worker's was, and reports whether that changes
 // anything.
 func (g *gate) closeRemotely(now time.Time, c Closure) bool {
 	until := earlier(c.Until, now.Add(gateRemote))
@@ -97,7 +97,7 @@ func (g *gate) closeRemotely(now time.Time, c Closure) bool {
 	return true
 }
 
-// Closure tells that a project's gate is to be closed for a cause that holds for all workers: the
+// Closure asks that a project's gate be closed for a cause that holds for all workers: the
 // API limits the project, or does not accept its credential.
 type Closure struct {
 	ProjectID string

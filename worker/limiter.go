@@ -37,8 +37,7 @@ func newLimiter(ceiling int) limiter { return limiter{ceiling: ceiling, allowed:
 // calls is how many calls may be in flight.
 func (l *limiter) calls() int { return int(l.allowed) }
 
-// learn takes down what a call of a project came to, and how many others are in flight, probes
-// apart. Of calls that were in flight together one sign counts: they all met the same moment. A
+// learn records the result of a project's call, and how many others are in flight, probes apart. Of calls that were in flight together one sign counts: they all met the same moment. A
 // probe that fails says nothing new.
 func (l *limiter) learn(now time.Time, project string, its permit, others int, err *chatapi.Error) {
 	earlier := its.cuts < l.cuts
@@ -62,7 +61,7 @@ func (l *limiter) learn(now time.Time, project string, its permit, others int, e
 	}
 }
 
-// othersWell tells whether a call of another project succeeded lately.
+// othersWell reports whether a call of another project succeeded lately.
 func (l *limiter) othersWell(now time.Time, project string) bool {
 	other := l.well[0]
 	if other.project == project {
@@ -71,7 +70,7 @@ func (l *limiter) othersWell(now time.Time, project string) bool {
 	return other.project != "" && now.Sub(other.at) < limiterMemory
 }
 
-// overload tells whether a failure is a sign that the host has too much to do.
+// overload reports whether a failure is a sign that the host has too much to do.
 func overload(err *chatapi.Error) bool {
 	return err.Kind == chatapi.Limited || err.Status == 503 || err.Status == 504 || errors.Is(err, context.DeadlineExceeded)
 }

@@ -72,7 +72,7 @@ type verdict struct {
 
 func (v verdict) granted() bool { return v.cause == granted }
 
-// mayWait tells whether whoever asked keeps his place in the round of turns.
+// mayWait reports whether the flow keeps its place in the round of turns.
 func (v verdict) mayWait() bool { return v.cause == granted || v.cause == reserved }
 
 // String says it for people; times are given from a moment on.
@@ -171,7 +171,7 @@ func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
 }
 
 // end takes back the permit of a call that began at some time, and adjusts the limiter and the
-// project's gate. It tells for how long the gate closed now, and whether it opened again.
+// project's gate. It returns for how long the gate closed now, and whether it opened again.
 func (p *permits) end(now, began time.Time, id string, pr *project, its permit, res *result) (closed time.Duration, opened bool) {
 	if pr.inFlight--; pr.inFlight == 0 {
 		p.active--

@@ -45,7 +45,7 @@ func (p *project) flow(level int) *flow {
 	return p.flows[level]
 }
 
-// busy tells whether the project has anything to probe its gate with.
+// busy reports whether the project has anything to probe its gate with.
 func (p *project) busy() bool {
 	for _, f := range p.flows {
 		if f != nil && !f.queue.empty() {

@@ -8,7 +8,7 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// result is what one call came to.
+// result is the result of one call.
 type result struct {
 	ended     []*task // every recipient has an outcome, or the lease lapsed
 	jobs      int
@@ -18,15 +18,15 @@ type result struct {
 	err       *chatapi.Error // nil when the call was accepted
 }
 
-// accepted tells whether the API took the call up, if only to refuse it: then nothing is wrong with
-// the project's way to it.
+// accepted reports whether the API handled the call, even if it refused it: then the project's gate
+// stays open.
 func (r *result) accepted() bool { return r.err == nil || r.err.Kind == chatapi.Refused }
 
 // maxUnreadable is how often a job is called for when the API answers 200 but cannot be
 // understood. Probably all were delivered to each time, so this also bounds the repeats.
 const maxUnreadable = 3
 
-// record takes down what the call of the last part came to. What is to go again stays in parts.
+// record records the result of the call of the last part. What is to go again stays in parts.
 func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err error) result {
 	p := b.next()
 	tasks := p.tasks()

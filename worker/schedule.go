@@ -76,9 +76,9 @@ func (s *schedule) add(now time.Time, l *queue.Lease) *task {
 		t.open, t.state, t.failed = 0, settled, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
 		return t
 	case l.Redelivered && (len(l.Job.WovenIDs) <= s.cfg.MaxRecipients || !l.Job.DeliverAt.IsZero() && !later):
-		// A worker may have died between deferring it and acking. Deferring it once more, until
-		// now, makes sure: if it was deferred, nothing new comes of that. A large job is split
-		// again instead, which is known by the place where it stands.
+		// A worker may have died between deferring it and acking. So it is deferred once more, until
+		// now: if it was deferred before, the server knows that and stores nothing new. A large job
+		// is split again instead, which the server recognises as well.
 		t.state, t.back = returning, now
 		return t
 	case !l.Job.ExpiresAt.IsZero() && !now.Before(l.Job.ExpiresAt):
@@ -175,7 +175,7 @@ func (s *schedule) next(now time.Time) (b *batch, ended []*task, why verdict) {
 	return nil, ended, why
 }
 
-// due tells which of the flow's batches is next, and when it has waited for company long enough; nil
+// due says which of the flow's batches is next, and when it has waited for company long enough; nil
 // when there is none.
 func (s *schedule) due(now time.Time, f *flow) (*batch, time.Time) {
 	return f.queue.next(now, func(b *batch) time.Time { return s.backlog.until(now, s.cfg.Linger, f.level, b) })
@@ -215,7 +215,7 @@ func (s *schedule) placeAll(now time.Time, p *project) {
 	}
 }
 
-// ended takes a batch back after its call, which began at some time. It tells for how long the
+// ended takes a batch back after its call, which began at some time. It returns for how long the
 // project's gate closed now, whether it opened again, and which tasks wait for it elsewhere.
 func (s *schedule) ended(now, began time.Time, b *batch, res result) (closed time.Duration, opened bool, tasks []*task) {
 	p := s.projects[b.key.project]
@@ -259,7 +259,7 @@ func (s *schedule) drain(now time.Time) (tasks []*task) {
 	return tasks
 }
 
-// wakeAt tells when next may have something although nothing else happens; zero: never.
+// wakeAt is when next may have something although nothing else happens; zero: never.
 func (s *schedule) wakeAt(now time.Time) time.Time {
 	var at time.Time
 	if len(s.timed) > 0 {

@@ -23,7 +23,7 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 			t.loseIfLapsed(now) // to publish the job anew would make two of it
 		}
 		switch own := t.letters(now); {
-		case t.state == lost: // somebody else has the job: nothing said here is his
+		case t.state == lost: // somebody else has the job: nothing known here concerns it
 			t.lease.Release()
 		case len(own) > 0:
 			letters, marked = append(letters, own...), append(marked, t)

@@ -50,7 +50,7 @@ func newTask(l *queue.Lease) *task {
 	return &task{lease: l, history: l.History, open: len(l.Job.WovenIDs)}
 }
 
-// loseIfLapsed gives the task up if its lease lapsed, and tells whether it is lost.
+// loseIfLapsed gives the task up if its lease lapsed, and reports whether it is lost.
 func (t *task) loseIfLapsed(now time.Time) bool {
 	if t.lease.Lapsed(now) {
 		t.state = lost
@@ -67,10 +67,10 @@ func (t *task) returnAt(at time.Time) *task {
 	return t
 }
 
-// deliver records that one recipient was delivered to, and tells whether he was the last one.
+// deliver records that one recipient was delivered to, and reports whether it was the last one.
 func (t *task) deliver() (settledNow bool) { return t.close(1) }
 
-// fail records an outcome of one recipient, and tells whether he was the last one.
+// fail records an outcome of one recipient, and reports whether it was the last one.
 func (t *task) fail(id string, reason queue.Reason, detail string, status int) (settledNow bool) {
 	same := slices.IndexFunc(t.failed, func(f failure) bool { return f.reason == reason && f.detail == detail && f.status == status })
 	if same >= 0 {
@@ -100,7 +100,7 @@ func (t *task) end(retryFor time.Duration) time.Time {
 	return later(t.history.PublishedAt, t.lease.Job.DeliverAt).Add(retryFor)
 }
 
-// touched tells whether anything is known yet; what is untouched can simply be given back.
+// touched reports whether anything is known yet; what is untouched can simply be given back.
 func (t *task) touched() bool {
 	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.history.Unreadable > t.lease.Unreadable
 }

@@ -42,7 +42,7 @@ type meter struct {
 // start begins to measure afresh, after a time without jobs.
 func (m *meter) start(now time.Time) { *m = meter{since: now} }
 
-// count takes down a call.
+// count records a call.
 func (m *meter) count(now time.Time, jobs int, took time.Duration) {
 	m.jobs += jobs
 	m.spent += took
@@ -76,7 +76,7 @@ func (s *schedule) hold(now time.Time, p *project, jobs int) {
 	s.waitingJobs += jobs
 }
 
-// filling tells whether so much of the window waits for calls that shares matter.
+// filling reports whether so much of the window waits for calls that shares matter.
 func (s *schedule) filling() bool { return s.waitingJobs >= s.cfg.Window/4 }
 
 // rebalanceAt is when rebalance is to be called next; zero: not until something changes.
@@ -157,7 +157,7 @@ func (p *project) planReturn(now time.Time, rate float64) time.Time {
 	return p.nextReturn
 }
 
-// deferrable tells whether all jobs of the batch may be deferred for their project's excess: nothing
+// deferrable reports whether all jobs of the batch may be deferred for their project's excess: nothing
 // is known of them yet, and they were not deferred too often, unless that must not count.
 func (b *batch) deferrable(often bool) bool {
 	if len(b.parts) != 1 || b.refusals > 0 {

@@ -18,7 +18,7 @@ import (
 const redelivery = 30 * time.Second
 
 // world is what surrounds workers: the queue, the API and the graveyard, all in memory. It checks
-// the rules of design.md section 5 at every call and at the end of every lease.
+// the rules at every call and at the end of every lease.
 type world struct {
 	t  testing.TB
 	mu sync.Mutex
