@@ -144,7 +144,9 @@ func (d *demo) startWorker(ctx context.Context, cfg Config) (ended chan error, s
 	}()
 	return ended, func() {
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			d.say("worker: %v", err)
+		}
 	}, nil
 }
 
