@@ -135,9 +135,9 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 	return nil
 }
 
-// parseTime reads a time as people give it: RFC 3339, or a duration from now (sign 1) or before
-// now (sign -1).
-func parseTime(s string, sign time.Duration) (time.Time, error) {
+// parseTime reads a time as people give it: RFC 3339, or a duration from now (direction 1) or before
+// now (direction -1).
+func parseTime(s string, direction int) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
@@ -145,7 +145,7 @@ func parseTime(s string, sign time.Duration) (time.Time, error) {
 		if d < 0 {
 			return time.Time{}, fmt.Errorf("the duration %s is negative", s)
 		}
-		return time.Now().Add(sign * d), nil
+		return time.Now().Add(time.Duration(direction) * d), nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
