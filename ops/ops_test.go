@@ -22,7 +22,7 @@ const (
 // newOps is an installation of its own.
 func newOps(t testing.TB) (*Ops, *queue.Queue) {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	b, err := StartBroker(broker.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

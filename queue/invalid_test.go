@@ -17,7 +17,7 @@ import (
 // newQueueWithPayload gives a queue on a server of its own with a max_payload.
 func newQueueWithPayload(t *testing.T, maxPayload int32) *Queue {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Dir: t.TempDir(), MaxPayload: maxPayload})
+	b, err := StartBroker(broker.Config{Dir: t.TempDir(), MaxPayload: maxPayload})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,7 @@ func newUnboundedQueue(b *testing.B) *Queue {
 
 func newQueueAt(t testing.TB) (*Queue, *broker.Server) {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	b, err := StartBroker(broker.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

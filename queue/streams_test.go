@@ -227,7 +227,7 @@ func TestStreamMadeAnewUsesNoOldPlaces(t *testing.T) {
 }
 
 func TestInitWithTooSmallAMaxPayload(t *testing.T) {
-	b, err := broker.Start(broker.Config{Dir: t.TempDir(), MaxPayload: 128 << 10})
+	b, err := StartBroker(broker.Config{Dir: t.TempDir(), MaxPayload: 128 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestMaxPayloadChanges(t *testing.T) {
 		maxPayload int32
 		want       string
 	}{{1 << 20, "created"}, {4 << 20, "updated"}, {1 << 20, ""}} {
-		b, err := broker.Start(broker.Config{Dir: dir, MaxPayload: c.maxPayload})
+		b, err := StartBroker(broker.Config{Dir: dir, MaxPayload: c.maxPayload})
 		if err != nil {
 			t.Fatal(err)
 		}
