@@ -11,7 +11,7 @@ import (
 // mistake of the server than a wish, and trying once an hour harms nobody.
 const maxRetryAfter = time.Hour
 
-// classify tells the kind of failure that a status of the Chat API means. It
+// classify gives the kind of failure that a status of the Chat API means. It
 // returns "" for 2xx, where the body decides. The document describes the 200
 // only; the rest follows what the statuses mean in RFC 9110.
 func classify(status int, hasRetryAfter bool) Kind {
@@ -36,7 +36,7 @@ func classify(status int, hasRetryAfter bool) Kind {
 	}
 }
 
-// classifyToken tells the kind of failure that a status of the token endpoint
+// classifyToken gives the kind of failure that a status of the token endpoint
 // means. A recipient cannot be the cause, so nothing here is Refused.
 func classifyToken(status int, hasRetryAfter bool) Kind {
 	switch kind := classify(status, hasRetryAfter); {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// want tells the kind of every status anew, from the list rather than the ranges.
+// want gives the kind of every status, from the list rather than the ranges.
 func want(status int) Kind {
 	switch status {
 	case 408, 425:

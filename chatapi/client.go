@@ -6,7 +6,7 @@
 //
 // The invariant: a recipient counts as delivered only when a reply that can be
 // read says so. After an [*Error] nobody is known to be delivered, and
-// [Error.MayBeDelivered] tells whether somebody might be.
+// [Error.MayBeDelivered] says whether somebody might be.
 //
 // The package never waits, paces or repeats a failed call: that is the caller's
 // business. The one exception is a 401, which is answered once by a fresh token;
@@ -159,7 +159,7 @@ func newHTTPClient(cfg Config) *http.Client {
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: cfg.Timeout,
-			// net/http keeps two idle connections per host unless told otherwise:
+			// net/http keeps two idle connections per host by default:
 			// every call beyond the second would open a connection of its own.
 			MaxIdleConnsPerHost: cfg.Concurrency,
 			WriteBufferSize:     writeBuffer,

@@ -209,7 +209,7 @@ func TestDeadConnection(t *testing.T) {
 		dialed[len(dialed)-1].Store(0)
 	}
 	if len(dialed) != 2 || api.Counts().Delivered != 2 {
-		t.Errorf("%d connections, told %d times; want 2 and 2", len(dialed), api.Counts().Delivered)
+		t.Errorf("%d connections, delivered %d times; want 2 and 2", len(dialed), api.Counts().Delivered)
 	}
 	large := notification("w-1")
 	large.Message = strings.Repeat("x", 2*writeBuffer)

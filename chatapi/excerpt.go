@@ -51,7 +51,7 @@ func (p private) hide(text, label string) private {
 	return p
 }
 
-// hideMessage adds a message, unless it is too short to be told from other text.
+// hideMessage adds a message, unless it is so short that other text may contain it by chance.
 func (p private) hideMessage(text string) private {
 	if len(text) < minPrivateMessage {
 		return p

@@ -79,7 +79,7 @@ func (c *Client) header(token string) http.Header {
 	h := &tokenHeader{token, http.Header{
 		"Content-Type":  {"application/json"},
 		"Authorization": {"Bearer " + token},
-		"User-Agent":    {"chatrelay"}, // tells the API's operators who calls
+		"User-Agent":    {"chatrelay"}, // lets the API's operators know who calls
 	}}
 	c.headers.Store(h)
 	return h.header

@@ -79,7 +79,7 @@ func TestTokenIsSharedAndRefreshedOnce(t *testing.T) {
 	api.RevokeTokens()
 	together(t, c, 50)
 	if counts := api.Counts(); counts.TokensIssued != 2 || counts.Delivered != 150 {
-		t.Errorf("%+v after a revocation, want one more token and 150 told", counts)
+		t.Errorf("%+v after a revocation, want one more token and 150 delivered", counts)
 	}
 }
 

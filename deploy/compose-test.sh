@@ -142,7 +142,7 @@ check "$(letters) dead letters, all rejected" buried
 say "round 2: $jobs jobs, and a worker is stopped meanwhile"
 check "publish from standard input" publish stop urgent
 before=$(recipients) rounds=2
-until_so 60 "round 2 under way" delivered_at_least $((before + 100))
+until_so 60 "round 2 has begun" delivered_at_least $((before + 100))
 bounded 60 docker stop -t 45 "${ids[1]}" >/dev/null
 check "jobs were left when it ended" still_busy
 check "the stopped worker ended with 0" ended_with 0 "${ids[1]}"
@@ -155,7 +155,7 @@ check "$(letters) dead letters, all rejected" buried
 say "round 3: $jobs jobs, and a worker is killed meanwhile"
 check "publish from standard input" publish kill bulk
 before=$(recipients) rounds=3
-until_so 60 "round 3 under way" delivered_at_least $((before + 100))
+until_so 60 "round 3 has begun" delivered_at_least $((before + 100))
 bounded 30 docker kill -s KILL "${ids[2]}" >/dev/null
 check "jobs were left when it ended" still_busy
 check "the killed worker ended with 137" ended_with 137 "${ids[2]}"

@@ -62,12 +62,15 @@ func (l *backlogLinger) begin(f *flow, b *batch, open int) {
 	l.order = append(l.order, openBatch{f, b})
 }
 
-// oldest is the first of the batches that take jobs and need not be flushed; nil when there is none.
-func (l *backlogLinger) oldest() *openBatch {
-	for i := range l.order {
-		if b := l.order[i].batch; !b.sealed && !b.mustFlush {
-			return &l.order[i]
+// trimToOldest forgets what is not needed any more before the first of the batches that take jobs and
+// need not be flushed, and returns that one; nil when there is none.
+func (l *backlogLinger) trimToOldest() *openBatch {
+	for len(l.order) > 0 {
+		if b := l.order[0].batch; !b.sealed && !b.mustFlush {
+			return &l.order[0]
 		}
+		l.order[0] = openBatch{} // so that it is not kept from here
+		l.order = l.order[1:]
 	}
 	return nil
 }
@@ -86,7 +89,7 @@ func (l *backlogLinger) until(now time.Time, linger time.Duration, level int, b 
 // endBacklog lets batches of a level go that waited for more than their linger, as no more is to
 // come.
 func (s *schedule) endBacklog(now time.Time, level int) {
-	if b := s.backlog.oldest(); b == nil || b.batch.begun.Add(s.cfg.Linger).After(now) {
+	if b := s.backlog.trimToOldest(); b == nil || b.batch.begun.Add(s.cfg.Linger).After(now) {
 		return
 	}
 	for _, f := range slices.Clone(s.timed) {
@@ -100,7 +103,7 @@ func (s *schedule) endBacklog(now time.Time, level int) {
 // if it filled up, nothing more would come, and all would go at once, none of them full.
 func (s *schedule) flushOldest(now time.Time) {
 	for s.backlog.jobs > s.cfg.Window*3/4 {
-		b := s.backlog.oldest()
+		b := s.backlog.trimToOldest()
 		if b == nil {
 			return
 		}

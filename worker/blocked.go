@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/chatrelay/chatrelay/queue"
@@ -42,7 +43,7 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 				s.seal(f, probe)
 			}
 		}
-		for _, b := range f.queue.takeIf(func(b *batch) bool { return b != probe }) {
+		for _, b := range slices.Backward(f.queue.takeIf(func(b *batch) bool { return b != probe })) {
 			for _, t := range s.remove(now, p, b) {
 				tasks = append(tasks, s.blocked(now, t, p))
 			}

@@ -12,6 +12,14 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
+// runCalls runs the call of a batch, and then others, until the worker stops. The goroutine is kept:
+// a call needs a deep stack, which would have to grow anew for each.
+func (w *Worker) runCalls(ctx context.Context, b *batch) {
+	for ok := true; ok; b, ok = <-w.granted {
+		w.results <- w.runCall(ctx, b)
+	}
+}
+
 // runCall makes a batch's next call and takes down what it came to. It owns the batch meanwhile.
 func (w *Worker) runCall(ctx context.Context, b *batch) (o outcome) {
 	began, tasks := time.Now(), b.next().tasks()

@@ -34,9 +34,10 @@ type gate struct {
 	backoff *backoff.ExponentialBackOff
 }
 
-// fail closes the gate after a call that began at some time, and tells for how long. The many
-// calls that were in flight together when the API went down count as one failure.
-func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
+// fail closes the gate after a call that began at some time, and tells for how long: give or take
+// the jitter, a part of it. The many calls that were in flight together when the API went down count
+// as one failure.
+func (g *gate) fail(now, began time.Time, err *chatapi.Error, jitter float64) time.Duration {
 	if g.err != nil && began.Before(g.closed) {
 		if asked := demanded(err); asked > 0 {
 			g.err, g.until = err, later(g.until, now.Add(asked))
@@ -45,7 +46,7 @@ func (g *gate) fail(now, began time.Time, err *chatapi.Error) time.Duration {
 	}
 	if g.backoff == nil {
 		g.backoff = backoff.NewExponentialBackOff(
-			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(gateGrowth), backoff.WithRandomizationFactor(gateJitter),
+			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(gateGrowth), backoff.WithRandomizationFactor(jitter),
 			backoff.WithMaxInterval(gateMax), backoff.WithMaxElapsedTime(0))
 	}
 	wait := max(g.backoff.NextBackOff(), demanded(err))

@@ -15,7 +15,8 @@ type permits struct {
 	reserve     int
 	slowStart   int // calls of a project at once, before any of them came back
 	limiter     limiter
-	rate        rate // of all projects
+	rate        rate    // of all projects
+	jitter      float64 // of the time for which gates close
 	// unconfirmed is how many jobs were delivered whose acks the server has not confirmed, and
 	// mostUnconfirmed beyond how many no call begins: what a worker that is cut off from NATS calls
 	// for is delivered again by others.
@@ -31,7 +32,7 @@ type permits struct {
 func newPermits(cfg Config) permits {
 	return permits{
 		concurrency: cfg.Concurrency, reserve: reserveOf(cfg.Concurrency), slowStart: max(4, cfg.Concurrency/16),
-		limiter: newLimiter(cfg.Concurrency), rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond),
+		limiter: newLimiter(cfg.Concurrency), rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond), jitter: gateJitter,
 		mostUnconfirmed: 16*cfg.Concurrency + 4*cfg.MaxRecipients,
 	}
 }
@@ -185,5 +186,5 @@ func (p *permits) end(now, began time.Time, id string, pr *project, its permit, 
 		return 0, pr.gate.succeed(began)
 	}
 	pr.successes = 0
-	return pr.gate.fail(now, began, res.err), false
+	return pr.gate.fail(now, began, res.err, p.jitter), false
 }

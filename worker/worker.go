@@ -16,7 +16,8 @@ type Worker struct {
 	sender    Sender
 	graveyard Graveyard
 
-	core     *core // owned by Run
+	core     *core       // owned by Run
+	granted  chan *batch // to callers that have nothing to do
 	results  chan outcome
 	closures chan Closure // of gates, reported by other workers
 }
@@ -35,6 +36,7 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 	cfg = cfg.withDefaults()
 	return &Worker{
 		cfg: cfg, source: source, sender: sender, graveyard: graveyard, core: newCore(cfg),
+		granted:  make(chan *batch),
 		closures: make(chan Closure, 256),
 		results:  make(chan outcome, cfg.Concurrency+8),
 	}
@@ -51,6 +53,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Calls outlive ctx by the grace, and what they came to is recorded even after that.
 	calls, endCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer endCalls()
+	defer close(w.granted)
 
 	intake := make(chan []*queue.Lease)
 	go w.takeIn(ctx, intake)
@@ -109,7 +112,11 @@ func (w *Worker) takeIn(ctx context.Context, intake chan<- []*queue.Lease) {
 
 func (w *Worker) startCalls(ctx context.Context, now time.Time) {
 	for b, _ := w.core.nextCall(now); b != nil; b, _ = w.core.nextCall(now) {
-		go func() { w.results <- w.runCall(ctx, b) }()
+		select {
+		case w.granted <- b:
+		default:
+			go w.runCalls(ctx, b)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // maxBody bounds, in bytes, the body of a call. The document names no bound.
 const maxBody = 16 << 20
 
-// request is the body of a call. Pointers tell what is
+// request is the body of a call. Pointers show what is
 // missing or null from what is empty.
 type request struct {
 	Message   *string    `json:"message"`
@@ -28,7 +28,7 @@ type request struct {
 
 // Reply is the body of a 200.
 type Reply struct {
-	// Success is false only when recipients were named and none was told: the
+	// Success is false only when recipients were named and none was delivered to: the
 	// document does not say what it means.
 	Success bool      `json:"success"`
 	Data    ReplyData `json:"data"`
@@ -93,14 +93,14 @@ func (s *Server) serveChat(w http.ResponseWriter, r *http.Request) {
 	}
 	if status := fault.status(); status != 0 {
 		if fault.Deliver {
-			s.tell(&call)
+			s.carryOut(&call)
 		}
 		settle(status)
 		fault.reply(w, status)
 		return
 	}
 
-	body := s.tell(&call)
+	body := s.carryOut(&call)
 	switch fault.Break {
 	case BreakAfter:
 		settle(0)
@@ -184,8 +184,8 @@ func (s *Server) decode(w http.ResponseWriter, r *http.Request, call *Call) (int
 	return 0, nil
 }
 
-// tell delivers to those who can be told, and returns the body of the 200.
-func (s *Server) tell(call *Call) []byte {
+// carryOut delivers to all recipients but those that are rejected, and returns the body of the 200.
+func (s *Server) carryOut(call *Call) []byte {
 	refused := s.deliver(call)
 	reply := Reply{
 		Success: call.Delivered || len(call.Recipients) == 0,

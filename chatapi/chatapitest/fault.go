@@ -13,19 +13,19 @@ import (
 type Break string
 
 const (
-	// BreakBefore drops the connection and tells nobody. (The body was read, to
-	// know the project; the client cannot tell that from [BreakAfter].)
+	// BreakBefore drops the connection before anything is delivered. (The body was
+	// read, to know the project; to the client it looks like [BreakAfter].)
 	BreakBefore Break = "before"
 
-	// BreakAfter tells the recipients and drops the connection without a reply.
+	// BreakAfter delivers to the recipients and drops the connection without a reply.
 	BreakAfter Break = "after"
 
-	// BreakMiddle tells the recipients, sends half of the reply and drops the
-	// connection.
+	// BreakMiddle delivers to the recipients, sends half of the reply and drops
+	// the connection.
 	BreakMiddle Break = "middle"
 
-	// Hang tells the recipients and never answers, until the client leaves or the
-	// server is closed.
+	// Hang delivers to the recipients and never answers, until the client leaves
+	// or the server is closed.
 	Hang Break = "hang"
 )
 
@@ -44,18 +44,18 @@ type Fault struct {
 	// [Server.ClearFaults].
 	Times int
 
-	// Delay passes before anything else; if the client leaves meanwhile, nobody
-	// is told.
+	// Delay passes before anything else; if the client leaves meanwhile,
+	// nothing is delivered.
 	Delay time.Duration
 
-	// Status, unless zero, is the reply's, with Header and Body. Nobody is told
-	// unless Deliver is set. A Break of [BreakBefore] goes first; with a Status no
+	// Status, unless zero, is the reply's, with Header and Body. Nothing is
+	// delivered unless Deliver is set. A Break of [BreakBefore] goes first; with a Status no
 	// other Break counts.
 	Status int
 	Header map[string]string
 	Body   string
 
-	// Deliver tells the recipients although Status says otherwise.
+	// Deliver delivers to the recipients although Status says otherwise.
 	Deliver bool
 
 	// Break breaks the connection. Empty: it holds.

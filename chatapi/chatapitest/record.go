@@ -25,7 +25,7 @@ type Call struct {
 	// left.
 	Status int
 
-	// Delivered is true when at least one recipient was told, whatever the reply.
+	// Delivered is true when at least one recipient was delivered to, whatever the reply.
 	Delivered bool
 
 	// Rejected is how many of the recipients were answered in data.errors.
@@ -42,7 +42,7 @@ type Counts struct {
 	Calls    int
 	ByStatus map[int]int
 
-	// Delivered counts the recipients that were told, each time anew, and Rejected
+	// Delivered counts the recipients that were delivered to, each time anew, and Rejected
 	// those that were answered in data.errors.
 	Delivered, Rejected int
 
@@ -73,26 +73,26 @@ func (s *Server) Reject(reason string, ids ...string) {
 	}
 }
 
-// Told returns how often the recipient was told the message.
-func (s *Server) Told(projectID, message, wovenID string) int {
+// Delivered returns how often the message was delivered to the recipient.
+func (s *Server) Delivered(projectID, message, wovenID string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.told[Delivery{projectID, message, wovenID}]
+	return s.delivered[Delivery{projectID, message, wovenID}]
 }
 
-// Deliveries returns how often each recipient was told each message.
+// Deliveries returns how often each message was delivered to each recipient.
 func (s *Server) Deliveries() map[Delivery]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.told)
+	return maps.Clone(s.delivered)
 }
 
-// Repeated returns what was told more than once, sorted. Empty is as it should be.
+// Repeated returns what was delivered more than once, sorted. Empty is as it should be.
 func (s *Server) Repeated() []Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var repeated []Delivery
-	for d, times := range s.told {
+	for d, times := range s.delivered {
 		if times > 1 {
 			repeated = append(repeated, d)
 		}
@@ -139,8 +139,8 @@ func (s *Server) leave() {
 	s.inFlight--
 }
 
-// deliver tells those recipients of call that are not rejected, and returns the
-// others by reason.
+// deliver counts a delivery to each recipient of call that is not rejected, and
+// returns the others by reason.
 func (s *Server) deliver(call *Call) map[string][]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +158,7 @@ func (s *Server) deliver(call *Call) map[string][]string {
 		}
 		call.Delivered = true
 		if !s.cfg.Forget {
-			s.told[Delivery{call.ProjectID, call.Message, id}]++
+			s.delivered[Delivery{call.ProjectID, call.Message, id}]++
 		}
 	}
 	s.counts.Rejected += call.Rejected

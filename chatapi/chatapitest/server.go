@@ -3,7 +3,7 @@
 // remembers what it delivered to whom, and can be scripted to fail in every way that matters to a client.
 //
 //	token request ─▶ token
-//	call ─▶ down? ─▶ method, token, type ─▶ schema ─▶ project ─▶ fault? ─▶ tell ─▶ latency ─▶ reply
+//	call ─▶ down? ─▶ method, token, type ─▶ schema ─▶ project ─▶ fault? ─▶ deliver ─▶ latency ─▶ reply
 //
 // The document describes the 200 reply only. What the other replies look like is
 // this package's choice, and said so where it is made.
@@ -89,7 +89,7 @@ type Server struct {
 	down        int               // 0: calls are served
 	rejected    map[string]string // recipient to reason
 	faults      []*Fault
-	told        map[Delivery]int
+	delivered   map[Delivery]int // how often
 	calls       []Call
 	counts      Counts
 	inFlight    int
@@ -114,12 +114,12 @@ func New(cfg Config) *Server {
 	}
 	cfg.Credentials[cfg.ClientID] = cfg.ClientSecret
 	return &Server{
-		cfg:      cfg,
-		closed:   make(chan struct{}),
-		tokens:   make(map[string]grant),
-		rejected: make(map[string]string),
-		told:     make(map[Delivery]int),
-		counts:   Counts{ByStatus: make(map[int]int)},
+		cfg:       cfg,
+		closed:    make(chan struct{}),
+		tokens:    make(map[string]grant),
+		rejected:  make(map[string]string),
+		delivered: make(map[Delivery]int),
+		counts:    Counts{ByStatus: make(map[int]int)},
 	}
 }
 

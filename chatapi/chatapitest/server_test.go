@@ -221,8 +221,8 @@ func TestReplyFollowsTheSchema(t *testing.T) {
 			t.Errorf("%v: %d %s %v", tc.ids, status, text, err)
 		}
 	}
-	if s.Told(project, "hi", "a") != 2 || s.Told(project, "hi", "x") != 0 || s.Told(project, "hi", "y") != 1 {
-		t.Errorf("told %v", s.Deliveries())
+	if s.Delivered(project, "hi", "a") != 2 || s.Delivered(project, "hi", "x") != 0 || s.Delivered(project, "hi", "y") != 1 {
+		t.Errorf("delivered %v", s.Deliveries())
 	}
 	if got := s.Repeated(); len(got) != 1 || got[0] != (Delivery{project, "hi", "a"}) {
 		t.Errorf("repeated %v", got)
@@ -236,24 +236,24 @@ func TestReplyFollowsTheSchema(t *testing.T) {
 func TestFaults(t *testing.T) {
 	const other = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 	for name, tc := range map[string]struct {
-		fault    Fault
-		status   int
-		told     int
-		breaks   bool
-		inReply  string
-		recorded int
+		fault     Fault
+		status    int
+		delivered int
+		breaks    bool
+		inReply   string
+		recorded  int
 	}{
-		"none":             {Fault{}, 200, 1, false, "success", 200},
-		"status":           {Fault{Status: 503, Body: "closed", Header: map[string]string{"Retry-After": "1"}}, 503, 0, false, "closed", 503},
-		"status, told":     {Fault{Status: 504, Deliver: true}, 504, 1, false, "", 504},
-		"200 of our own":   {Fault{Status: 200, Body: "<html>"}, 200, 0, false, "<html>", 200},
-		"before":           {Fault{Break: BreakBefore}, 0, 0, true, "", 0},
-		"after":            {Fault{Break: BreakAfter}, 0, 1, true, "", 0},
-		"middle":           {Fault{Break: BreakMiddle}, 200, 1, true, `{"success":true`, 0},
-		"delay":            {Fault{Delay: time.Millisecond}, 200, 1, false, "success", 200},
-		"other project":    {Fault{Status: 500, Project: other}, 200, 1, false, "success", 200},
-		"other recipients": {Fault{RefuseIDs: []string{"b"}}, 200, 1, false, "success", 200},
-		"recipient":        {Fault{RefuseIDs: []string{"b", "a"}}, 400, 0, false, "statusCode", 400},
+		"none":              {Fault{}, 200, 1, false, "success", 200},
+		"status":            {Fault{Status: 503, Body: "closed", Header: map[string]string{"Retry-After": "1"}}, 503, 0, false, "closed", 503},
+		"status, delivered": {Fault{Status: 504, Deliver: true}, 504, 1, false, "", 504},
+		"200 of our own":    {Fault{Status: 200, Body: "<html>"}, 200, 0, false, "<html>", 200},
+		"before":            {Fault{Break: BreakBefore}, 0, 0, true, "", 0},
+		"after":             {Fault{Break: BreakAfter}, 0, 1, true, "", 0},
+		"middle":            {Fault{Break: BreakMiddle}, 200, 1, true, `{"success":true`, 0},
+		"delay":             {Fault{Delay: time.Millisecond}, 200, 1, false, "success", 200},
+		"other project":     {Fault{Status: 500, Project: other}, 200, 1, false, "success", 200},
+		"other recipients":  {Fault{RefuseIDs: []string{"b"}}, 200, 1, false, "success", 200},
+		"recipient":         {Fault{RefuseIDs: []string{"b", "a"}}, 400, 0, false, "statusCode", 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, Config{})
@@ -263,11 +263,11 @@ func TestFaults(t *testing.T) {
 			if status != tc.status || (err != nil) != tc.breaks || !strings.Contains(text, tc.inReply) {
 				t.Errorf("%d %q %v", status, text, err)
 			}
-			if got := s.Told(project, "hi", "a"); got != tc.told {
-				t.Errorf("told %d times, want %d", got, tc.told)
+			if got := s.Delivered(project, "hi", "a"); got != tc.delivered {
+				t.Errorf("delivered %d times, want %d", got, tc.delivered)
 			}
 			calls := s.Calls()
-			if len(calls) != 1 || calls[0].Status != tc.recorded || calls[0].Delivered != (tc.told == 1) || calls[0].InFlight != 1 {
+			if len(calls) != 1 || calls[0].Status != tc.recorded || calls[0].Delivered != (tc.delivered == 1) || calls[0].InFlight != 1 {
 				t.Errorf("recorded %+v", calls)
 			}
 			s.ClearFaults()
@@ -298,7 +298,7 @@ func TestScriptIsInOrder(t *testing.T) {
 		t.Errorf("down: %v", got)
 	}
 	s.SetDown(0)
-	if got := statuses(1); got[0] != 200 || s.Counts().DuplicateInCall != 1 || s.Told(project, "hi", "a") != 2 {
+	if got := statuses(1); got[0] != 200 || s.Counts().DuplicateInCall != 1 || s.Delivered(project, "hi", "a") != 2 {
 		t.Errorf("%v %+v", got, s.Counts())
 	}
 }
@@ -356,8 +356,8 @@ func TestSeveralClients(t *testing.T) {
 			t.Errorf("%d %s %v, want %d", status, text, err, tc.want)
 		}
 	}
-	if n := s.Told(project, "hi", "a"); n != 1 {
-		t.Errorf("told %d times", n)
+	if n := s.Delivered(project, "hi", "a"); n != 1 {
+		t.Errorf("delivered %d times", n)
 	}
 }
 

@@ -26,14 +26,15 @@ func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench [workload...]",
 		Short: "Measure the worker beside a bare loop that does the same without any guarantee",
-		Long: `Measures how fast the worker empties a stream, and what it costs. Every workload is done in turn by
-the worker and by a bare loop (fetch, merge perfectly, POST, ack; no retries, no dead letters, no
-fairness), in processes of their own beside a fresh nats-server and a Chat API that counts the
-deliveries to every recipient. None, or more than one, is an error.
+		Long: `Measures how fast the worker empties a stream, and what it costs. The worker and a bare loop (fetch,
+merge perfectly, POST, ack; no retries, no dead letters, no fairness) do every workload in turn, each
+in processes of its own beside a fresh nats-server and a Chat API. The API counts the deliveries to
+every recipient; a recipient with none, or with more than one, is an error.
 
-Time runs from the first job that the worker is given to the empty stream; what it needs to start is
-shown apart. The ratio is the worker's rate by the bare loop's, of each pair; of W4 it is also given
-by what the API's latency allows. Peak memory is the worker's largest resident set.
+Time runs from the first job that the worker gets until the stream is empty; the time that the worker
+needs to start is shown apart. The ratio is the worker's rate divided by the bare loop's, for each
+pair. For W4 the rate is also compared with what the API's latency allows. Peak memory is the worker's
+largest resident set.
 
 ` + bench.Table(),
 		Example: `  chatrelay bench                              # all workloads, about five minutes
@@ -63,14 +64,14 @@ by what the API's latency allows. Peak memory is the worker's largest resident s
 	flags := cmd.Flags()
 	flags.StringVar(&f.NATSURL, "nats-url", "", "measure with this NATS, whose streams must be empty; without it a nats-server is started for each run")
 	flags.StringVar(&f.NATSCreds, "nats-creds", "", "NATS credentials file")
-	flags.IntVar(&f.Pairs, "pairs", 3, "how often each workload is done by either")
+	flags.IntVar(&f.Pairs, "pairs", 3, "how many times the worker and the bare loop each do every workload")
 	flags.IntVar(&f.jobs, "jobs", 0, "number of jobs, instead of the workload's own")
 	flags.IntVar(&f.projects, "projects", 0, "number of projects, instead of the workload's own")
-	flags.Float64Var(&f.rate, "rate", 0, "publish so many jobs a second while the worker runs, instead of the workload's own way")
+	flags.Float64Var(&f.rate, "rate", 0, "publish this many jobs per second while the worker runs, instead of as the workload does")
 	flags.DurationVar(&f.latency, "latency", 0, "how long the API takes to answer, instead of the workload's own")
-	flags.DurationVar(&f.Linger, "linger", 20*time.Millisecond, "of the worker")
-	flags.IntVar(&f.Concurrency, "concurrency", 64, "calls in flight at the same time, of each replica")
-	flags.BoolVar(&f.Bare, "bare", true, "measure the bare loop, too")
+	flags.DurationVar(&f.Linger, "linger", 20*time.Millisecond, "linger of the worker")
+	flags.IntVar(&f.Concurrency, "concurrency", 64, "most calls in flight, of each replica")
+	flags.BoolVar(&f.Bare, "bare", true, "measure the bare loop as well")
 	flags.IntVar(&f.Replicas, "replicas", 1, "how many workers, or bare loops, share the work")
 	cmd.AddCommand(a.benchBrokerCommand(), a.benchAPICommand(), a.benchBareCommand(), a.benchWorkerCommand(), a.benchDocumentCommand())
 	return cmd

@@ -51,26 +51,26 @@ func TestSeveralCredentials(t *testing.T) {
 	l := newLoad("creds", 60, 2, 3, 6)
 	begun := time.Now()
 	l.publish(s)
-	told := func() map[string]int {
+	delivered := func() map[string]int {
 		n := map[string]int{}
 		for d := range s.api.Deliveries() {
 			n[d.ProjectID]++
 		}
 		return n
 	}
-	s.eventually(30*time.Second, "the good project's jobs", func() bool { return told()[project(0)] == 40 })
+	s.eventually(30*time.Second, "the good project's jobs", func() bool { return delivered()[project(0)] == 40 })
 	for _, want := range []string{"no credential for project " + project(2), "no access token"} {
 		s.eventually(30*time.Second, want, func() bool { return strings.Contains(p.stderr.String(), want) })
 	}
-	if n := len(s.letters()); n != 0 || len(told()) != 1 {
-		t.Errorf("%d buried, told %v", n, told())
+	if n := len(s.letters()); n != 0 || len(delivered()) != 1 {
+		t.Errorf("%d buried, delivered %v", n, delivered())
 	}
 
 	write(t, s.dir, "s1", "hush-1\n") // no signal: the worker sees it
 	s.eventually(30*time.Second, "the changed secret", func() bool { return strings.Contains(p.stderr.String(), `"changed":1,`) })
-	s.eventually(60*time.Second, "its project's jobs", func() bool { return told()[project(1)] > 0 })
+	s.eventually(60*time.Second, "its project's jobs", func() bool { return delivered()[project(1)] > 0 })
 	if waited := time.Since(begun); waited >= 15*time.Second {
-		t.Errorf("told after %v, as late as without a reload", waited)
+		t.Errorf("delivered after %v, as late as without a reload", waited)
 	}
 	write(t, s.dir, "credentials.yaml", known+entry(2, "client-2", "s2"))
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -85,8 +85,8 @@ func TestSeveralCredentials(t *testing.T) {
 		t.Errorf("%d buried", n)
 	}
 	want := map[string]int{project(0): 40, project(1): 40, project(2): 40}
-	if got := told(); !maps.Equal(got, want) {
-		t.Errorf("told %v", got)
+	if got := delivered(); !maps.Equal(got, want) {
+		t.Errorf("delivered %v", got)
 	}
 	counts := s.api.Counts()
 	if counts.TokensIssued != 3 || counts.ByStatus[200] != counts.Calls {

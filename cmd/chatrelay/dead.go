@@ -21,9 +21,9 @@ func (f *deadFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.project, "project", "", "only this project; _ for payloads that could not be decoded")
 	flags.StringVar(&f.reason, "reason", "", "only this reason: rejected, refused, expired, exhausted, ambiguous or invalid")
-	flags.StringVar(&f.since, "since", "", "failed at this time (RFC 3339) or later, or in the last 90m")
-	flags.StringVar(&f.until, "until", "", "failed before this time, or longer ago than 90m")
-	flags.StringVar(&f.job, "job", "", "only letters of this job id")
+	flags.StringVar(&f.since, "since", "", "failed at this time (RFC 3339) or later; or within this duration, such as 90m")
+	flags.StringVar(&f.until, "until", "", "failed before this time (RFC 3339); or longer ago than this duration, such as 90m")
+	flags.StringVar(&f.job, "job", "", "only letters of the job with this id")
 	flags.StringVar(&f.recipient, "recipient", "", "only letters with this woven id")
 	_ = cmd.RegisterFlagCompletionFunc("reason", complete(queue.Reasons()))
 }
@@ -52,13 +52,13 @@ func (a *app) deadCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead",
 		Short: "Look into the dead letters, replay or drop them",
-		Long: `A dead letter holds the recipients of one job that it could not be delivered to, for one reason:
+		Long: `A dead letter holds the recipients of one job to whom it was not delivered, for one reason:
 
-  rejected   the Chat API named the recipient as not reachable
+  rejected   the Chat API rejected the recipient: unknown, or a member of the project
   refused    the Chat API refused the call, and these recipients are the cause
-  expired    expires_at passed before the delivery
+  expired    expires_at passed before delivery
   exhausted  still failing after --retry-for
-  ambiguous  it may have been delivered, and is not tried again
+  ambiguous  it may have been delivered, and is not retried
   invalid    the job was malformed; its payload is kept`,
 		Example: `  chatrelay dead list --since 2h --reason rejected
   chatrelay dead show 4711

@@ -17,10 +17,10 @@ import (
 
 func (a *app) deadReplayCommand() *cobra.Command {
 	return a.deadActCommand(ops.Replay, &cobra.Command{
-		Short: "Publish the recipients of dead letters as jobs once more",
-		Long: `Publishes the recipients of dead letters as jobs once more, each to the priority that it came from,
-and then deletes the letters. Interrupted, it loses nothing, and run again within ten minutes it
-repeats nothing. Payloads that were invalid stay: they would only be refused again.`,
+		Short: "Publish the recipients of dead letters again, as new jobs",
+		Long: `Publishes the recipients of dead letters as new jobs, each with the priority that it had, and then
+deletes the letters. If it is interrupted, nothing is lost; run it again within ten minutes and nothing
+is delivered twice. Invalid payloads stay: they would only be refused again.`,
 		Example: `  chatrelay dead replay --project 0f8fad5b-d9cb-469f-a165-70867728950e --reason exhausted
   chatrelay dead replay --all-projects --since 2h --yes`,
 	})
@@ -43,8 +43,8 @@ func (a *app) deadActCommand(act ops.Action, cmd *cobra.Command) *cobra.Command 
 	cmd.Use = string(act)
 	cmd.Long += `
 
-It shows what it is about to do and asks, or needs --yes where there is no terminal. It acts on
-exactly the letters that it has shown, not on those that come meanwhile.`
+It shows what it is about to do and asks for confirmation; without a terminal it needs --yes. It acts
+on exactly the letters that it has shown, not on letters that arrive meanwhile.`
 	cmd.Args = cobra.NoArgs
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		filter, err := f.filter()

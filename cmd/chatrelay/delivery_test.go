@@ -68,7 +68,7 @@ func TestStopWaitsForTheCallInFlight(t *testing.T) {
 	l := newLoad("wait", 1, 2, 1, 1)
 	p := s.worker()
 	l.publish(s)
-	s.eventually(patience, "the call", func() bool { return s.api.Told(project(0), l.jobs[0].Message, "wait-0-0") == 1 })
+	s.eventually(patience, "the call", func() bool { return s.api.Delivered(project(0), l.jobs[0].Message, "wait-0-0") == 1 })
 	if code := s.stop(p, sigterm); code != 0 {
 		t.Errorf("ended with %d", code)
 	}
@@ -160,7 +160,7 @@ func TestMalformedAndOddJobs(t *testing.T) {
 	}
 	for _, job := range odd {
 		for _, id := range job.WovenIDs {
-			if n := s.api.Told(job.ProjectID, job.Message, id); n != 1 {
+			if n := s.api.Delivered(job.ProjectID, job.Message, id); n != 1 {
 				t.Errorf("job %s was delivered to %q %d times", job.ID, id, n)
 			}
 		}
@@ -188,7 +188,7 @@ func TestAmbiguousCallIsBuried(t *testing.T) {
 		t.Errorf("letter %+v", letter)
 	}
 	for _, id := range l.jobs[0].WovenIDs {
-		if n := s.api.Told(l.jobs[0].ProjectID, l.jobs[0].Message, id); n != 1 {
+		if n := s.api.Delivered(l.jobs[0].ProjectID, l.jobs[0].Message, id); n != 1 {
 			t.Errorf("%s was delivered to %d times", id, n)
 		}
 	}

@@ -13,9 +13,10 @@ func (a *app) devAPICommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "api",
 		Short: "Run the scripted Chat API alone, with https, for containers",
-		Long: `Runs the scripted Chat API and token server alone, with https and a certificate authority of its
-own, whose certificate it writes to ca.pem in --tls-dir: clients trust it by SSL_CERT_FILE. It
-prints one line per call; GET /_/counts and /_/repeated show what was delivered.`,
+		Long: `Runs the scripted Chat API and token server alone, with https. It has a certificate authority of its
+own and writes that one's certificate to ca.pem in --tls-dir; clients that name this file in
+SSL_CERT_FILE trust it. It prints one line per call. GET /_/counts and /_/repeated show what was
+delivered; --http-addr serves the same as /counts and /repeated.`,
 		Example: `  chatrelay dev api --listen :8443 --tls-dir ./certs --tls-host chatapi`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

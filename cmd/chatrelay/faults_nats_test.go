@@ -119,7 +119,7 @@ func (s *system) killUnderLoad(f *figures, away [2]time.Duration, choose func() 
 		marker := newOthers(fmt.Sprintf("marker%d", n), 50, 25) // enough for both workers to get some
 		marker.publishPatiently(s)
 		s.eventually(patience, "delivery of the jobs published after the return", func() bool {
-			return !slices.ContainsFunc(marker.jobs, func(j queue.Job) bool { return s.api.Told(j.ProjectID, j.Message, j.WovenIDs[0]) == 0 })
+			return !slices.ContainsFunc(marker.jobs, func(j queue.Job) bool { return s.api.Delivered(j.ProjectID, j.Message, j.WovenIDs[0]) == 0 })
 		})
 		markers.jobs = append(markers.jobs, marker.jobs...)
 		took := time.Since(back)

@@ -160,7 +160,7 @@ func report(all []fault, began time.Time) string {
 	return b.String()
 }
 
-// loadAverage tells what else the machine did, where that can be known.
+// loadAverage says how busy the machine was, where that can be known.
 func loadAverage() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	fields := strings.Fields(string(text))

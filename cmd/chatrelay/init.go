@@ -16,9 +16,9 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Create the streams, or check those that exist",
 		Long: `Creates the streams NOTIFY_URGENT, NOTIFY_NORMAL, NOTIFY_BULK, NOTIFY_LATER and NOTIFY_DEAD with
-their consumers. What exists is checked; limits are raised to what is asked for, never lowered, and
-whatever would have to change in a way that could lose data is reported and left alone. It may be
-run at any time.`,
+their consumers. It checks those that exist: it raises limits to what is asked for and never lowers
+one, and it reports, and leaves alone, whatever could lose data if it were changed. It may be run at
+any time.`,
 		Example: `  chatrelay init
   chatrelay init --replicas 3 --max-bytes 8589934592
   chatrelay init --max-queued 100000      # at most that many queued jobs per project and priority`,
@@ -46,8 +46,8 @@ run at any time.`,
 		},
 	}
 	nats.register(cmd.Flags())
-	cmd.Flags().IntVar(&cfg.Replicas, "replicas", 0, "copies of every stream; a new one has 1 if not given (3 in production, on three servers)")
-	cmd.Flags().Int64Var(&cfg.MaxBytes, "max-bytes", 0, "size in bytes of each job stream and of the dead letters; a new one has 1 GiB if not given; -1: no bound")
-	cmd.Flags().Int64Var(&cfg.MaxQueued, "max-queued", 0, "queued jobs of one project in one priority; a new stream has no bound if not given; -1: no bound")
+	cmd.Flags().IntVar(&cfg.Replicas, "replicas", 0, "copies of every stream, 3 in production (on three servers); a new stream has 1 if not given")
+	cmd.Flags().Int64Var(&cfg.MaxBytes, "max-bytes", 0, "most bytes of each job stream, and of the dead letters; the server must have them to give; a new stream has 1 GiB if not given; -1: no limit")
+	cmd.Flags().Int64Var(&cfg.MaxQueued, "max-queued", 0, "most queued jobs of one project in one priority; a new stream has no limit if not given; -1: no limit")
 	return cmd
 }

@@ -111,7 +111,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		a.initCommand(), a.workerCommand(), a.publishCommand(), a.deadCommand(), a.statusCommand(),
-		a.devCommand(), a.healthCommand(), a.benchCommand(),
+		a.devCommand(), a.healthCommand(), a.benchCommand(), a.configurationCommand(),
 	)
 	root.SetHelpCommandGroupID("")
 	return root
@@ -122,9 +122,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := "CHATRELAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		name := variable(f)
 		value := os.Getenv(name)
-		if f.Changed || value == "" || f.Name == "help" || f.Name == "version" || f.Name == "yes" {
+		if f.Changed || value == "" {
 			return
 		}
 		if err := flags.Set(f.Name, value); err != nil {
@@ -132,6 +132,15 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 		}
 	})
 	return errors.Join(errs...)
+}
+
+// variable is the environment variable for a flag; "" for those that are given by hand only.
+func variable(f *pflag.Flag) string {
+	switch f.Name {
+	case "help", "version", "yes":
+		return ""
+	}
+	return "CHATRELAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
 func version() string {

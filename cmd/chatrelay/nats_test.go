@@ -19,7 +19,7 @@ import (
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
-// raced tells whether this is built with the race detector.
+// raced says whether this is built with the race detector.
 var raced = func() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

@@ -33,10 +33,10 @@ is a job in JSON:
    "message": "Your coffee is ready.", "woven_ids": ["w-1", "w-2"],
    "deliver_at": "2026-11-23T09:00:00Z", "expires_at": "2026-11-23T10:00:00Z"}
 
-id, deliver_at and expires_at may be left out. Each bad line is reported with its number, and the
-good ones still go. Publishing the same input again within ten minutes repeats nothing: a job is
-known by its id, a line without one by its content. (A job made from flags without --id is a new one
-each time.)`,
+id, deliver_at and expires_at are optional. Each bad line is reported with its number, and the good
+lines are still published. Publishing the same input again within ten minutes stores nothing twice: a
+job is recognized by its id, a line without an id by its content. (A job made from flags without --id
+is a new job each time.)`,
 		Example: `  chatrelay publish --project 0f8fad5b-d9cb-469f-a165-70867728950e --message "Your coffee is ready." --to w-1 --to w-2
   chatrelay publish --priority bulk festival.jsonl
   generate-jobs | chatrelay publish -`,
@@ -68,11 +68,11 @@ each time.)`,
 	flags.StringVar(&f.job.ProjectID, "project", "", "project id of the job, a UUID")
 	flags.StringVar(&f.job.Message, "message", "", "message text of the job")
 	flags.StringArrayVar(&f.job.WovenIDs, "to", nil, "a recipient's woven id; may be repeated")
-	flags.StringVar(&f.job.ID, "id", "", "id of the job; made up if not given")
-	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before: a time (RFC 3339) or a duration from now, such as 90m")
-	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after: a time (RFC 3339) or a duration from now")
-	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than that")
-	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to try while the stream is full or NATS is away")
+	flags.StringVar(&f.job.ID, "id", "", "id of the job; generated if not given")
+	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before this time (RFC 3339), or this duration from now, such as 90m")
+	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after this time (RFC 3339), or this duration from now")
+	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than this")
+	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to retry while the stream is full or NATS cannot be reached")
 	_ = cmd.RegisterFlagCompletionFunc("priority", complete(queue.Priorities()))
 	return cmd
 }

@@ -15,12 +15,12 @@ func (a *app) workerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "worker",
 		Short: "Run a worker: take jobs, call the Chat API, settle",
-		Long: `Takes jobs, calls the Chat API, and settles every job by what became of its recipients. Run as
-many as you like.
+		Long: `Takes jobs, calls the Chat API, and settles each job: it is acknowledged when every recipient is
+delivered or in a dead letter. Run as many workers as you like.
 
-SIGTERM or Ctrl-C lets the calls in flight finish, gives back what was not started, and ends with 0
-when nothing will be repeated. A second signal ends it at once; nothing is lost then either, but
-some recipients may get a message twice.
+After SIGTERM or Ctrl-C the worker lets the calls in flight finish, gives back the jobs that it has not
+started, and exits with 0 if nothing will be repeated. A second signal ends it at once; nothing is lost
+then either, but some recipients may get a message twice.
 
 With --credentials-file every project has a credential of its own; SIGHUP makes the worker read it
 again at once. Projects that it does not name use --client-id, if that is given.`,

@@ -116,7 +116,7 @@ func (d *demo) unaccounted(ctx context.Context, q *queue.Queue) (missing []strin
 	}
 	for _, s := range d.jobs {
 		for _, id := range s.job.WovenIDs {
-			delivered := d.api.Told(s.job.ProjectID, s.job.Message, id)
+			delivered := d.api.Delivered(s.job.ProjectID, s.job.Message, id)
 			if dead := buried[s.job.ID+" "+id]; (delivered == 1) == dead {
 				missing = append(missing, fmt.Sprintf("%s of job %s: delivered %d times, dead letter %v", id, s.job.ID, delivered, dead))
 			}

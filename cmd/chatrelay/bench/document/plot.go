@@ -10,7 +10,7 @@ import (
 
 // series is one line of a plot.
 type series struct {
-	name, color, dashes string // dashes, so that not colours alone tell lines apart
+	name, color, dashes string // dashes, so that the lines differ by more than colour
 	y                   []*bench.Spread
 }
 
