@@ -12,7 +12,7 @@ tags := -tags faults
 
 # Tests that start no processes, and the rules for the code itself: what imports what, how long files are.
 quick := $$(go list ./... | grep -v '/cmd/chatrelay$$')
-house := $$(sed -n 's/^func \(Test[A-Za-z]*\).*/\1/p' cmd/chatrelay/house_test.go | paste -sd '|')
+house := $$(sed -n 's/^func \(Test[A-Za-z]*\).*/\1/p' cmd/chatrelay/house*_test.go | paste -sd '|')
 
 .PHONY: help check test faults bench format vet staticcheck lint vuln
 

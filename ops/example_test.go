@@ -3,27 +3,17 @@ package ops_test
 import (
 	"context"
 	"fmt"
-	"os"
 
 	"github.com/chatrelay/chatrelay/ops"
 	"github.com/chatrelay/chatrelay/queue"
-	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
 // Show what would be replayed, and replay exactly that.
 func Example() {
 	ctx := context.Background()
-	dir, err := os.MkdirTemp("", "ops-")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	nats, err := broker.Start(broker.Config{Dir: dir}) // in production NATS runs on its own
-	if err != nil {
-		panic(err)
-	}
-	defer nats.Stop()
-	q, err := queue.Connect(ctx, queue.Config{URL: nats.URL()})
+	url, stopServer := startServer() // in production NATS runs on its own
+	defer stopServer()
+	q, err := queue.Connect(ctx, queue.Config{URL: url})
 	if err != nil {
 		panic(err)
 	}

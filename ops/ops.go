@@ -25,8 +25,8 @@ type Letter struct {
 	// Seq is the number of the letter, by which it can be looked up again.
 	Seq uint64 `json:"seq"`
 	queue.DeadLetter
-	// Where is where the job stood, such as normal-4711.
-	Where string `json:"where"`
+	// Origin is that of the embedded letter, under the name that users know.
+	Origin string `json:"where"`
 }
 
 func shown(l queue.DeadLetter) Letter { return Letter{l.Seq, l, l.Origin} }

@@ -22,7 +22,7 @@ const (
 // newOps is an installation of its own.
 func newOps(t testing.TB) (*Ops, *queue.Queue) {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	b, err := StartBroker(broker.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestLetters(t *testing.T) {
 	bury(t, q, letter(1, cafe, queue.Rejected, "w-1"), letter(2, festival, queue.Expired, "w-2"))
 	var found []string
 	err := o.Letters(t.Context(), queue.Filter{Project: festival}, func(l Letter) bool {
-		found = append(found, fmt.Sprintf("%d %s %s", l.Seq, l.JobID, l.Where))
+		found = append(found, fmt.Sprintf("%d %s %s", l.Seq, l.JobID, l.Origin))
 		return true
 	})
 	if err != nil || !slices.Equal(found, []string{"2 job-2 normal-2"}) {

@@ -18,7 +18,7 @@ func connect(ctx context.Context) (q *queue.Queue, stopServer func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := broker.Start(broker.Config{Dir: dir})
+	server, err := queue.StartBroker(broker.Config{Dir: dir})
 	if err != nil {
 		log.Fatal(err)
 	}

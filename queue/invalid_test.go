@@ -17,12 +17,7 @@ import (
 // newQueueWithPayload gives a queue on a server of its own with a max_payload.
 func newQueueWithPayload(t *testing.T, maxPayload int32) *Queue {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Dir: t.TempDir(), MaxPayload: maxPayload})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Stop)
-	q := connect(t, b)
+	q := connect(t, newServer(t, broker.Config{Dir: t.TempDir(), MaxPayload: maxPayload}))
 	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
 		t.Fatal(err)
 	}

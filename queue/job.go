@@ -143,8 +143,7 @@ func validProject(id string) bool { return len(id) == 36 && uuid.Validate(id) ==
 
 // plainError shortens a decoder's error to one line without the names of Go types.
 func plainError(err error) string {
-	var semantic *json.SemanticError
-	if errors.As(err, &semantic) {
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		where := strings.TrimPrefix(string(semantic.JSONPointer), "/")
 		var badTime *time.ParseError
 		switch {

@@ -158,8 +158,7 @@ func retryable(err error) bool {
 	if errors.Is(err, ErrFull) {
 		return true
 	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) { // 429 and 5xx: the server is busy, or its cluster has no leader just now
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok { // 429 and 5xx: the server is busy, or its cluster has no leader just now
 		return api.Code == 429 || api.Code >= 500
 	}
 	return !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrTooLarge) &&

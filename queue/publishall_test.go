@@ -132,7 +132,7 @@ func TestPublishAllIsCancelledWhileTheInputBlocks(t *testing.T) {
 func restartable(t *testing.T) (q *Queue, stop, start func()) {
 	t.Helper()
 	dir := t.TempDir()
-	b, err := broker.Start(broker.Config{Dir: dir})
+	b, err := StartBroker(broker.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func restartable(t *testing.T) (q *Queue, stop, start func()) {
 		t.Fatal(err)
 	}
 	return q, func() { b.Stop() }, func() {
-		again, err := broker.Start(broker.Config{Dir: dir, Port: number})
+		again, err := StartBroker(broker.Config{Dir: dir, Port: number})
 		if err != nil {
 			t.Error(err)
 			return

@@ -41,12 +41,18 @@ func newUnboundedQueue(b *testing.B) *Queue {
 
 func newQueueAt(t testing.TB) (*Queue, *broker.Server) {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	b := newServer(t, broker.Config{Dir: t.TempDir()})
+	return connect(t, b), b
+}
+
+func newServer(t testing.TB, cfg broker.Config) *broker.Server {
+	t.Helper()
+	b, err := StartBroker(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Stop)
-	return connect(t, b), b
+	return b
 }
 
 func connect(t testing.TB, b *broker.Server) *Queue {

@@ -8,16 +8,16 @@ import (
 )
 
 // ackUntilConfirmed repeats Ack as its contract allows.
-func ackUntilConfirmed(t *testing.T, leases []*Lease) (failed int) {
+func ackUntilConfirmed(t *testing.T, leases []*Lease) {
 	t.Helper()
 	ctx := deadline(t)
-	for {
+	for attempt := 1; ; attempt++ {
 		err := Ack(ctx, leases)
 		if err == nil {
-			return failed
+			return
 		}
-		if failed++; ctx.Err() != nil {
-			t.Fatalf("not confirmed after %d attempts: %v", failed, err)
+		if ctx.Err() != nil {
+			t.Fatalf("not confirmed after %d attempts: %v", attempt, err)
 		}
 		time.Sleep(20 * time.Millisecond) // do not spin while the server is away
 	}

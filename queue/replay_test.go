@@ -11,18 +11,7 @@ import (
 // settleDead takes the only job, buries it and acks it, as a worker does, and gives the letter.
 func settleDead(t *testing.T, q *Queue, jobs *Jobs) DeadLetter {
 	t.Helper()
-	l := take(t, jobs, 1)[0]
-	dead := letter(l.Job.ID, 0, l.Job.WovenIDs...)
-	dead.Origin, dead.Priority, dead.Message, dead.Replays = l.Origin(), l.Priority, l.Job.Message, l.Replays
-	bury(t, q, dead)
-	if err := Ack(t.Context(), []*Lease{l}); err != nil {
-		t.Fatal(err)
-	}
-	found := letters(t, q, Filter{})
-	if len(found) != 1 {
-		t.Fatalf("%d letters, want one", len(found))
-	}
-	return found[0]
+	return buryLease(t, q, take(t, jobs, 1)[0])
 }
 
 // The replay comes inside the duplicate window of the job's own id, and must not be swallowed.

@@ -227,11 +227,7 @@ func TestStreamMadeAnewUsesNoOldPlaces(t *testing.T) {
 }
 
 func TestInitWithTooSmallAMaxPayload(t *testing.T) {
-	b, err := broker.Start(broker.Config{Dir: t.TempDir(), MaxPayload: 128 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Stop)
+	b := newServer(t, broker.Config{Dir: t.TempDir(), MaxPayload: 128 << 10})
 	if _, err := connect(t, b).Init(t.Context(), InitConfig{}); err == nil || !strings.Contains(err.Error(), "max_payload") || !strings.Contains(err.Error(), "320 KiB") {
 		t.Errorf("init: %v", err)
 	}
@@ -244,7 +240,7 @@ func TestMaxPayloadChanges(t *testing.T) {
 		maxPayload int32
 		want       string
 	}{{1 << 20, "created"}, {4 << 20, "updated"}, {1 << 20, ""}} {
-		b, err := broker.Start(broker.Config{Dir: dir, MaxPayload: c.maxPayload})
+		b, err := StartBroker(broker.Config{Dir: dir, MaxPayload: c.maxPayload})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,9 +96,9 @@ func TestOutageDelaysNobody(t *testing.T) {
 				t.Fatalf("told %d times", n)
 			}
 			calls := w.sent()
-			for c := len(calls) - 1; c >= 0; c-- {
-				if calls[c].project == "up" {
-					if waited := at(begin, calls[c].at); waited > 40*time.Millisecond {
+			for _, c := range slices.Backward(calls) {
+				if c.project == "up" {
+					if waited := at(begin, c.at); waited > 40*time.Millisecond {
 						t.Errorf("waited %v", waited)
 					}
 					break

@@ -175,7 +175,7 @@ func (s *session) ask(ctx context.Context, c call) (chatapi.Report, error) {
 		defer s.w.answers.Unlock()
 		return s.w.answer(c)
 	}()
-	if err == errHang {
+	if errors.Is(err, errHang) {
 		<-ctx.Done()
 		return chatapi.Report{}, &chatapi.Error{Kind: chatapi.Temporary, MayBeDelivered: true, Err: ctx.Err()}
 	}
@@ -226,7 +226,7 @@ func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) error {
 		written, err = w.buryErr(letters)
 		w.answers.Unlock()
 	}
-	if err == errHang {
+	if errors.Is(err, errHang) {
 		<-ctx.Done()
 		return ctx.Err()
 	}

@@ -31,7 +31,7 @@ func partsOf(t *testing.T, temp string) (pids []int) {
 func TestBenchLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	bare := []string{"W2", "--jobs", "500", "--latency", "10s", "--concurrency", "1", "--linger", "0"} // it goes first
-	long := append(bare[:len(bare):len(bare)], "--bare=false")
+	long := append(slices.Clip(bare), "--bare=false")
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -43,7 +43,7 @@ func TestBenchLeavesNothingBehind(t *testing.T) {
 		{"SIGTERM when all have started", long, 4, syscall.SIGTERM, false, exitFailed},
 		{"SIGTERM while the bare loop works", bare, 0, syscall.SIGTERM, false, exitFailed},
 		{"SIGINT from a terminal when all have started", long, 4, syscall.SIGINT, true, exitFailed},
-		{"SIGTERM beside several workers", append(long[:len(long):len(long)], "--replicas", "3"), 6, syscall.SIGTERM, false, exitFailed},
+		{"SIGTERM beside several workers", append(slices.Clip(long), "--replicas", "3"), 6, syscall.SIGTERM, false, exitFailed},
 		{"SIGINT while it starts", long, 2, syscall.SIGINT, false, exitFailed},
 		{"SIGTERM while it starts", long, 3, syscall.SIGTERM, false, exitFailed},
 		{"SIGTERM while it publishes", append([]string{"L"}, long[3:]...), 0, syscall.SIGTERM, false, exitFailed},
@@ -58,7 +58,7 @@ func TestBenchLeavesNothingBehind(t *testing.T) {
 			var s *system
 			if c.parts == 0 {
 				s = startSystem(t, chatapitest.Config{})
-				args = append(args[:len(args):len(args)], "--nats-url", s.url)
+				args = append(slices.Clip(args), "--nats-url", s.url)
 			}
 			cmd, temp := benchProgram(t, args...)
 			errs := &lockedBuffer{}

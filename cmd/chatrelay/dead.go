@@ -25,13 +25,7 @@ func (f *deadFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.until, "until", "", "failed before this time (RFC 3339); or longer ago than this duration, such as 90m")
 	flags.StringVar(&f.job, "job", "", "only letters of the job with this id")
 	flags.StringVar(&f.recipient, "recipient", "", "only letters with this woven id")
-	_ = cmd.RegisterFlagCompletionFunc("reason", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		for _, r := range queue.Reasons() {
-			names = append(names, string(r))
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
+	_ = cmd.RegisterFlagCompletionFunc("reason", complete(queue.Reasons()))
 }
 
 func (f *deadFlags) filter() (queue.Filter, error) {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/dev"
 )
 
@@ -35,9 +34,9 @@ The scripted Chat API rejects recipients whose id begins with unknown- or member
 			if err := f.check(); err != nil {
 				return err
 			}
-			log, err := daemon.NewLogger(a.stderr, f.logFormat, f.logLevel)
+			log, err := f.logger(a.stderr)
 			if err != nil {
-				return usagef("%w (flags: --log-format, --log-level)", err)
+				return err
 			}
 			l, err := listen("http-addr", f.httpAddr)
 			if err != nil {

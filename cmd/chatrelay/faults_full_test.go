@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
@@ -53,7 +54,7 @@ func (s *system) publishTooMuch(f *figures) {
 	code := s.ended(p)
 	said, published := p.stderr.String(), publishedCount(s.t, p)
 	stored := s.stored()
-	f.add("with nobody making room: exit code %d after %s of 2,000 jobs, “%s”", code, thousands(published), firstMatch(said, `the stream is full: [^;\n]*`))
+	f.add("with nobody making room: exit code %d after %s of 2,000 jobs, “%s”", code, term.Thousands(published), firstMatch(said, `the stream is full: [^;\n]*`))
 	if code != 1 || published == 0 || uint64(published) != stored || !strings.Contains(said, "the stream is full") || !strings.Contains(said, "run the same again") {
 		s.t.Errorf("exit code %d, %d published, %d stored, said:\n%s%s", code, published, stored, p.stdout, tail(said, 2000))
 	}
@@ -75,7 +76,7 @@ func (s *system) publishTooMuch(f *figures) {
 	s.drained(patience)
 	got := f.account(s, l)
 	stored = s.stored()
-	f.add("stored in all, after a third run: %s", thousands(int(stored)))
+	f.add("stored in all, after a third run: %s", term.Thousands(int(stored)))
 	if got.repeated > 0 || stored != uint64(len(l.jobs)) {
 		s.t.Errorf("%d repeated; %d jobs were stored, want %d", got.repeated, stored, len(l.jobs))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -68,7 +69,7 @@ func floodedProject(t *testing.T, f *figures) {
 		times[n]++
 		most = max(most, n)
 	}
-	f.add("%s jobs deferred once, %s twice, %s more often (at most %d times)", thousands(times[1]), thousands(times[2]), thousands(len(jobs)-times[1]-times[2]), most)
+	f.add("%s jobs deferred once, %s twice, %s more often (at most %d times)", term.Thousands(times[1]), term.Thousands(times[2]), term.Thousands(len(jobs)-times[1]-times[2]), most)
 	if most > 2 {
 		t.Errorf("a job was deferred %d times, want at most twice", most)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -94,7 +95,7 @@ func killedInLargeJob(t *testing.T, f *figures) {
 	s.drained(patience)
 	got := f.account(s, l)
 	most := (1 + 2) * concurrency * perCall
-	f.add("at most %s were in flight or not yet acknowledged", thousands(most))
+	f.add("at most %s were in flight or not yet acknowledged", term.Thousands(most))
 	if got.repeated > most {
 		t.Errorf("%d of 20,000 delivered to twice, more than the %d in flight or not yet acknowledged", got.repeated, most)
 	}

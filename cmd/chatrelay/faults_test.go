@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
@@ -67,7 +68,7 @@ func (f *figures) accountBuried(s *system, buried int, loads ...load) fate {
 	if got.buried != buried {
 		s.t.Errorf("%d recipients were buried, want %d: %.500v", got.buried, buried, s.letters())
 	}
-	f.add("of %s recipients %d lost, %d repeated, %d buried; %s calls", thousands(got.recipients), got.lost, got.repeated, got.buried, thousands(s.api.Counts().Calls))
+	f.add("of %s recipients %d lost, %d repeated, %d buried; %s calls", term.Thousands(got.recipients), got.lost, got.repeated, got.buried, term.Thousands(s.api.Counts().Calls))
 	return got
 }
 

@@ -85,12 +85,3 @@ func (l load) account(s *system) (repeats int) {
 	s.t.Helper()
 	return l.count(s).repeated
 }
-
-// thousands writes 60000 as 60,000.
-func thousands(n int) string {
-	text := fmt.Sprint(n)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
-}

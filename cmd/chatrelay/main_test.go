@@ -119,7 +119,7 @@ func TestEveryCommandHasHelpWithExamples(t *testing.T) {
 		if c.Short == "" || c.Example == "" {
 			t.Errorf("%s: no help or no example", c.CommandPath())
 		}
-		for _, line := range strings.Split(c.Example, "\n") {
+		for line := range strings.SplitSeq(c.Example, "\n") {
 			if !strings.Contains(line, "chatrelay ") {
 				t.Errorf("%s: example %q does not name the program", c.CommandPath(), line)
 			}

@@ -73,16 +73,21 @@ is a new job each time.)`,
 	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after this time (RFC 3339), or this duration from now")
 	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than this")
 	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to retry while the stream is full or NATS cannot be reached")
-	_ = cmd.RegisterFlagCompletionFunc("priority", completePriorities)
+	_ = cmd.RegisterFlagCompletionFunc("priority", complete(queue.Priorities()))
 	return cmd
 }
 
-func completePriorities(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	var names []string
-	for _, p := range queue.Priorities() {
-		names = append(names, string(p))
+// connect reaches NATS, and makes sure that there is something to publish to.
+func (f publishFlags) connect(ctx context.Context) (*queue.Queue, error) {
+	q, err := f.nats.connect(ctx, "publish")
+	if err != nil {
+		return nil, err
 	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	if err := q.Check(ctx); err != nil {
+		q.Close()
+		return nil, err
+	}
+	return q, nil
 }
 
 func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
@@ -109,14 +114,11 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 	if err := f.job.Validate(); err != nil {
 		return usagef("%w (flags: --project, --message, --to, --id)", err)
 	}
-	q, err := f.nats.connect(ctx, "publish")
+	q, err := f.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer q.Close()
-	if err := q.Check(ctx); err != nil {
-		return err
-	}
 	receipt, err := a.publisher(q, f).Publish(ctx, priority, f.job)
 	if err != nil {
 		return fmt.Errorf("%w; to try again without delivering twice, add --id %s", err, receipt.JobID)
@@ -133,23 +135,4 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		fmt.Fprintf(a.stdout, "published job %s\n", receipt.JobID)
 	}
 	return nil
-}
-
-// parseTime reads a time as people give it: RFC 3339, or a duration from now (sign 1) or before
-// now (sign -1).
-func parseTime(s string, sign time.Duration) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		if d < 0 {
-			return time.Time{}, fmt.Errorf("the duration %s is negative", s)
-		}
-		return time.Now().Add(sign * d), nil
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-11-23T09:00:00Z nor a duration such as 90m", s)
-	}
-	return t, nil
 }

@@ -32,9 +32,9 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			if err := f.check(); err != nil {
 				return err
 			}
-			log, err := daemon.NewLogger(a.stderr, f.logFormat, f.logLevel)
+			log, err := f.logger(a.stderr)
 			if err != nil {
-				return usagef("%w (flags: --log-format, --log-level)", err)
+				return err
 			}
 			if f.api.ClientID != "" { // its secret without it is of no use
 				if f.api.ClientSecret, err = f.secret(); err != nil {

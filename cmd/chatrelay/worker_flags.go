@@ -2,14 +2,17 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
 	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/chatapi/credentials"
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
 	"github.com/chatrelay/chatrelay/worker"
 )
 
@@ -90,6 +93,15 @@ func (f *workerFlags) check() error {
 	}
 	f.api.Concurrency = f.worker.Concurrency
 	return nil
+}
+
+// logger is the worker's; its errors name the flags.
+func (f *workerFlags) logger(w io.Writer) (zerolog.Logger, error) {
+	log, err := daemon.NewLogger(w, f.logFormat, f.logLevel)
+	if err != nil {
+		return log, usagef("%w (flags: --log-format, --log-level)", err)
+	}
+	return log, nil
 }
 
 // secret reads the client secret from where it was given.

@@ -75,8 +75,8 @@ func issueCertificate(dir, host string) (tls.Certificate, error) {
 	keyPEM := block("PRIVATE KEY", keyDER)
 	err = errors.Join(
 		os.WriteFile(filepath.Join(dir, "key.pem"), keyPEM, 0o600),
-		os.WriteFile(filepath.Join(dir, "cert.pem"), append(leafPEM, authority...), 0o644),
-		os.WriteFile(filepath.Join(dir, "ca.pem"), authority, 0o644))
+		os.WriteFile(filepath.Join(dir, "cert.pem"), append(leafPEM, authority...), 0o644), //nolint:gosec // a certificate is public
+		os.WriteFile(filepath.Join(dir, "ca.pem"), authority, 0o644))                       //nolint:gosec // a certificate is public
 	if err != nil {
 		return tls.Certificate{}, err
 	}

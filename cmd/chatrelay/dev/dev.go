@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -41,6 +42,8 @@ type Config struct {
 	// Out is where is shown what happens. With JSON it gets only the summary, and Err the rest.
 	Out, Err io.Writer
 	JSON     bool
+
+	syncInterval time.Duration // of the broker; only tests set it
 }
 
 // DirError says why [Config.Dir] cannot be used.
@@ -61,7 +64,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer leave()
-	nats, err := broker.Start(broker.Config{Port: freePort(cfg.Port), Dir: filepath.Join(dir, "jetstream")})
+	nats, err := broker.Start(broker.Config{Port: freePort(cfg.Port), Dir: filepath.Join(dir, "jetstream"), SyncInterval: cfg.syncInterval})
 	if err != nil {
 		return err
 	}
@@ -144,7 +147,9 @@ func (d *demo) startWorker(ctx context.Context, cfg Config) (ended chan error, s
 	}()
 	return ended, func() {
 		cancel()
-		<-ended
+		if err := <-ended; err != nil {
+			d.say("worker: %v", err)
+		}
 	}, nil
 }
 

@@ -1,4 +1,4 @@
-// Package lines reads jobs from the lines of files, and remembers which line each came from.
+// Package lines publishes jobs from the lines of files, and remembers which line each came from.
 //
 //	Files ──▶ Reader.Jobs ──▶ a publisher ──▶ receipts, in the same order ──▶ Reader.Place
 //	               └ lines that are no job ─────────────────────────────────▶ Reader.BadBefore

@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config) error {
 		if err != nil {
 			return err
 		}
-		if err := l.deliver(calls); err != nil {
+		if err := l.deliver(ctx, calls); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
@@ -139,7 +139,7 @@ func fetch(ctx context.Context, consumer jetstream.Consumer) ([]jetstream.Msg, e
 	}
 	one, err := consumer.Next(jetstream.FetchMaxWait(time.Second))
 	if errors.Is(err, nats.ErrTimeout) || ctx.Err() != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // nothing came in time, or the loop is stopping
 	}
 	if err != nil {
 		return nil, err
@@ -176,7 +176,7 @@ func merge(msgs []jetstream.Msg, limit int) ([]*call, error) {
 }
 
 // deliver makes the calls and acks what they carried.
-func (l *loop) deliver(calls []*call) error {
+func (l *loop) deliver(ctx context.Context, calls []*call) error {
 	work := make(chan *call)
 	var group sync.WaitGroup
 	var once sync.Once
@@ -184,7 +184,7 @@ func (l *loop) deliver(calls []*call) error {
 	for range min(l.cfg.Concurrency, len(calls)) {
 		group.Go(func() {
 			for c := range work {
-				if err := l.settle(c); err != nil {
+				if err := l.settle(ctx, c); err != nil {
 					once.Do(func() { failed = err })
 				}
 			}
@@ -198,12 +198,12 @@ func (l *loop) deliver(calls []*call) error {
 	return failed
 }
 
-func (l *loop) settle(c *call) error {
+func (l *loop) settle(ctx context.Context, c *call) error {
 	body, err := json.Marshal(c.job)
 	if err != nil {
 		return fmt.Errorf("encode a call: %w", err)
 	}
-	req, err := http.NewRequest(http.MethodPost, l.cfg.ChatURL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.cfg.ChatURL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func Write(path string) error {
 		return err
 	}
 	for _, f := range files {
-		if err := os.WriteFile(f.path, []byte(f.text), 0o644); err != nil {
+		if err := os.WriteFile(f.path, []byte(f.text), 0o644); err != nil { //nolint:gosec // a page of the documents, which are public
 			return err
 		}
 	}
