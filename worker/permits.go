@@ -28,12 +28,13 @@ type permits struct {
 }
 
 // newPermits allows what cfg says. Unconfirmed may be sixteen jobs for each call that may be in
-// flight, which is a tenth of a second of calls that take 5 ms, and four full calls.
+// flight: a third of a second of calls of one job that take 20 ms. A call of hundreds of jobs exceeds
+// that by itself, and the next one then waits for one answer of the server.
 func newPermits(cfg Config) permits {
 	return permits{
 		concurrency: cfg.Concurrency, reserve: reserveOf(cfg.Concurrency), slowStart: max(4, cfg.Concurrency/16),
 		limiter: newLimiter(cfg.Concurrency), rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond), jitter: gateJitter,
-		mostUnconfirmed: 16*cfg.Concurrency + 4*cfg.MaxRecipients,
+		mostUnconfirmed: 16 * cfg.Concurrency,
 	}
 }
 
