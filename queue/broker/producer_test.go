@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
@@ -21,7 +22,8 @@ func announce(ctx context.Context, p *queue.Publisher, guest string) error {
 // A service's own test looks like this. It needs no server and no network beyond loopback.
 func TestAnnounce(t *testing.T) {
 	ctx := t.Context()
-	server, err := broker.Start(broker.Config{Dir: t.TempDir()})
+	// The sync interval is for tests under the race detector; see its documentation.
+	server, err := broker.Start(broker.Config{Dir: t.TempDir(), SyncInterval: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
