@@ -81,15 +81,14 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 			b.taken[r.id] = struct{}{}
 		}
 	}
-	if slices.ContainsFunc(ids, b.has) {
-		return false
-	}
 	p := &b.parts[0]
+	before := len(p.recipients)
 	for _, id := range ids {
-		p.recipients = append(p.recipients, recipient{t, id})
-		if b.taken != nil {
-			b.taken[id] = struct{}{}
+		if !b.take(id, p.recipients[:before]) {
+			p.recipients = p.recipients[:before]
+			return false
 		}
+		p.recipients = append(p.recipients, recipient{t, id})
 	}
 	b.joined = now
 	b.size += len(ids)
@@ -97,13 +96,14 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 	return true
 }
 
-// has reports whether a recipient is in a batch that takes jobs.
-func (b *batch) has(id string) bool {
+// take marks a recipient as taken, and reports whether it was free: in taken, or among the few others.
+func (b *batch) take(id string, others []recipient) bool {
 	if b.taken != nil {
-		_, in := b.taken[id]
-		return in
+		before := len(b.taken)
+		b.taken[id] = struct{}{}
+		return len(b.taken) > before
 	}
-	return slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool { return r.id == id })
+	return !slices.ContainsFunc(others, func(r recipient) bool { return r.id == id })
 }
 
 // seal ends the time in which jobs may join.

@@ -19,10 +19,10 @@ func (s *schedule) blocked(now time.Time, t *task, p *project) *task {
 	switch {
 	case t.loseIfLapsed(now):
 		return t
-	case t.history.LastError != "" && !now.Before(end):
+	case t.lease.LastError != "" && !now.Before(end):
 		return t.failAll(queue.Exhausted, shorten(p.gate.err.Error()), p.gate.err.Status)
 	}
-	t.history.LastError = p.gate.err.Error()
+	t.lease.LastError = p.gate.err.Error()
 	at := p.gate.until
 	if end.After(now) {
 		at = earlier(at, end)

@@ -28,7 +28,7 @@ func (t *task) letter(now time.Time, reason queue.Reason, ids []string, entry qu
 	l := t.lease
 	letter := queue.DeadLetter{
 		JobID: l.Job.ID, ProjectID: l.Job.ProjectID, Priority: l.Priority, Message: l.Job.Message,
-		WovenIDs: ids, Reason: reason, Failures: []queue.Failure{entry}, FailedAt: now, History: t.history, Origin: l.Origin(),
+		WovenIDs: ids, Reason: reason, Failures: []queue.Failure{entry}, FailedAt: now, History: l.History, Origin: l.Origin(),
 	}
 	if l.Invalid != nil {
 		letter.ProjectID, letter.Raw = queue.UnknownProject, l.Raw

@@ -32,7 +32,7 @@ func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err err
 	tasks := p.tasks()
 	res := result{status: report.Status, jobs: len(tasks)}
 	for _, t := range tasks {
-		t.history.Attempts++
+		t.lease.Attempts++
 	}
 	if err == nil {
 		res.unknown = len(report.Unknown)
@@ -43,7 +43,7 @@ func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err err
 	res.status = res.err.Status
 	detail := res.err.Error()
 	for _, t := range tasks {
-		t.history.LastError = detail
+		t.lease.LastError = detail
 	}
 	if res.err.Kind == chatapi.Refused {
 		b.refuse(now, &res)
@@ -52,12 +52,13 @@ func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err err
 	probably := res.err.Kind == chatapi.Unreadable && res.err.MayBeDelivered
 	for _, t := range tasks {
 		if probably {
-			t.history.Unreadable++
+			t.lease.Unreadable++
+			t.unreadable = true
 		}
 	}
 	b.giveUp(&res, func(t *task) queue.Reason {
 		switch {
-		case probably && t.history.Unreadable >= maxUnreadable, cfg.BuryAmbiguous && res.err.MayBeDelivered:
+		case probably && t.lease.Unreadable >= maxUnreadable, cfg.BuryAmbiguous && res.err.MayBeDelivered:
 			return queue.Ambiguous
 		case !now.Before(t.end(cfg.RetryFor)):
 			return queue.Exhausted

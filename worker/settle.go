@@ -47,7 +47,7 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 		if t.open == 0 {
 			done = append(done, t.lease)
 		} else {
-			rest = append(rest, queue.Deferral{Lease: t.lease, At: t.back, WovenIDs: t.rest, History: t.history})
+			rest = append(rest, queue.Deferral{Lease: t.lease, At: t.back, WovenIDs: t.rest, History: t.lease.History})
 		}
 	}
 	end, cancel := context.WithTimeout(ctx, settleTimeout)

@@ -10,11 +10,12 @@ import (
 // task is a leased job and what is known of its recipients. Whoever holds it is the only one to
 // touch it: the batch that it stands in, or the completer.
 type task struct {
-	lease   *queue.Lease
-	history queue.History // as it is to be remembered: what the lease brought, and what happened since
-	open    int           // recipients without an outcome
-	failed  []failure
-	state   taskState
+	lease  *queue.Lease // its History grows with what happens
+	open   int          // recipients without an outcome
+	failed []failure
+	state  taskState
+	// unreadable is set when an answer since the lease began may have meant delivery.
+	unreadable bool
 	// Of a returning task: when its job comes back, and for whom; nil: for everybody.
 	back time.Time
 	rest []string
@@ -47,7 +48,7 @@ type failure struct {
 }
 
 func newTask(l *queue.Lease) *task {
-	return &task{lease: l, history: l.History, open: len(l.Job.WovenIDs)}
+	return &task{lease: l, open: len(l.Job.WovenIDs)}
 }
 
 // loseIfLapsed gives the task up if its lease lapsed, and reports whether it is lost.
@@ -97,12 +98,12 @@ func (t *task) close(recipients int) (settledNow bool) {
 
 // end is when the task is no longer tried: a job that was to wait is tried as long as others.
 func (t *task) end(retryFor time.Duration) time.Time {
-	return later(t.history.PublishedAt, t.lease.Job.DeliverAt).Add(retryFor)
+	return later(t.lease.PublishedAt, t.lease.Job.DeliverAt).Add(retryFor)
 }
 
 // touched reports whether anything is known yet; what is untouched can simply be given back.
 func (t *task) touched() bool {
-	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.history.Unreadable > t.lease.Unreadable
+	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.unreadable
 }
 
 // remaining are the recipients without an outcome, of a task that is in no batch any more.
@@ -116,8 +117,8 @@ func (t *task) remaining() []string {
 // expiry is what a letter says of recipients for whom it was too late.
 func (t *task) expiry() string {
 	detail := "expires_at passed before delivery"
-	if t.history.LastError != "" {
-		detail += "; last error: " + t.history.LastError
+	if t.lease.LastError != "" {
+		detail += "; last error: " + t.lease.LastError
 	}
 	return detail
 }

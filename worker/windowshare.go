@@ -164,6 +164,6 @@ func (b *batch) deferrable(often bool) bool {
 		return false
 	}
 	return !slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool {
-		return !often && r.task.history.Deferrals >= shareDeferrals || r.task.touched()
+		return !often && r.task.lease.Deferrals >= shareDeferrals || r.task.touched()
 	})
 }
