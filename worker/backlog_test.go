@@ -23,7 +23,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	// goes is the first time, to the millisecond, at which a call is granted.
 	goes := func(s *schedule, from int) int {
 		for ms := from; ms < 2000; ms++ {
-			if b, _, _ := s.next(at(ms)); b != nil {
+			if b, _ := s.next(at(ms)); b != nil {
 				return ms
 			}
 		}
@@ -51,7 +51,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	}
 	s = fresh()
 	add(s, at(0), 100)
-	first, _, _ := s.next(at(20))
+	first, _ := s.next(at(20))
 	if first == nil {
 		t.Fatal("the first of its kind did not go at 20 ms")
 	}
@@ -66,7 +66,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	s = fresh()
 	for ms := range 100 {
 		s.add(at(ms), queue.NewLease(&queue.Lease{Job: text("p", fmt.Sprint("text", ms), "w"), Priority: queue.Normal, History: queue.History{PublishedAt: at(ms)}, Behind: 100}, nil))
-		b, _, _ := s.next(at(ms))
+		b, _ := s.next(at(ms))
 		if b != nil {
 			s.ended(at(ms), at(ms), b, b.record(at(ms), s.cfg, okReport, nil))
 		}
@@ -77,7 +77,7 @@ func TestBatchesFillFromABacklog(t *testing.T) {
 	s = fresh()
 	for ms := 0; ms < 1000; ms += 10 {
 		add(s, at(ms), 100)
-		if b, _, _ := s.next(at(ms)); b != nil {
+		if b, _ := s.next(at(ms)); b != nil {
 			t.Fatalf("went at %d ms although jobs were streaming in", ms)
 		}
 	}

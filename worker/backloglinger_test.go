@@ -38,7 +38,7 @@ func (b *stream) pass(ms int) { b.now = b.now.Add(time.Duration(ms) * time.Milli
 // granted are the texts of those batches that may go now, sorted.
 func (b *stream) granted() []string {
 	texts := []string{}
-	for next, _ := b.nextCall(b.now); next != nil; next, _ = b.nextCall(b.now) {
+	for next := b.nextCall(b.now); next != nil; next = b.nextCall(b.now) {
 		texts = append(texts, next.key.message)
 	}
 	slices.Sort(texts)

@@ -41,7 +41,7 @@ func BenchmarkSchedule(b *testing.B) {
 					s.add(now, l)
 				}
 				now = now.Add(time.Second)
-				for next, _, _ := s.next(now); next != nil; next, _, _ = s.next(now) {
+				for next, _ := s.next(now); next != nil; next, _ = s.next(now) {
 					calls++
 					s.ended(now, now, next, next.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 				}

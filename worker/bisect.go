@@ -61,7 +61,7 @@ func (b *batch) halve() {
 	b.drop()
 	n := len(p.recipients)
 	// The same batch is halved in the same way, so that what happened can be done again.
-	coin := rand.New(rand.NewPCG(uint64(b.size)<<32|uint64(n), uint64(b.refusals)))
+	coin := rand.New(rand.NewPCG(uint64(b.size)<<32|uint64(n), uint64(b.refusals))) //nolint:gosec // not a secret: which half a recipient is in
 	one, other := make([]recipient, 0, (n+1)/2), make([]recipient, 0, n/2)
 	for i := 0; i+1 < n; i += 2 {
 		heads := int(coin.Uint64() & 1)

@@ -123,7 +123,7 @@ func runConsistent(t *testing.T, seed uint64) {
 		switch what := rng.IntN(16); {
 		case what < 3:
 			did = "next"
-			if x, _ := b.nextCall(b.now); x != nil {
+			if x := b.nextCall(b.now); x != nil {
 				calls = append(calls, x)
 			}
 		case what < 5:

@@ -34,16 +34,16 @@ func (c *core) add(now time.Time, leases []*queue.Lease) (release []*queue.Lease
 	return nil
 }
 
-// nextCall grants a call; nil when none may begin now, for the reason that the verdict gives.
-func (c *core) nextCall(now time.Time) (*batch, verdict) {
+// nextCall grants a call; nil when none may begin now.
+func (c *core) nextCall(now time.Time) *batch {
 	if c.stopping {
-		return nil, verdict{}
+		return nil
 	}
 	// What was called for and is not known to be acked is what a cut-off worker would repeat.
 	c.schedule.permits.unconfirmed = c.completer.unacked()
-	b, ended, why := c.schedule.next(now)
+	b, ended := c.schedule.next(now)
 	c.completer.add(now, ended...)
-	return b, why
+	return b
 }
 
 // nextWork hands out work for a handler; nil when there is none now.

@@ -126,7 +126,7 @@ func TestProjectsAreForgotten(t *testing.T) {
 	now = now.Add(time.Second)
 	expired := 0
 	for {
-		b, ended, _ := s.next(now)
+		b, ended := s.next(now)
 		if expired += len(ended); b == nil {
 			break
 		}

@@ -127,8 +127,7 @@ func shorten(detail string) string {
 
 // apiError gives every failure the type that decisions need, and bounds the wait that it asks for.
 func apiError(err error, longest time.Duration) *chatapi.Error {
-	var api *chatapi.Error
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*chatapi.Error](err); ok {
 		if api.RetryAfter > longest {
 			shorter := *api
 			shorter.RetryAfter = longest

@@ -151,28 +151,27 @@ func (s *schedule) remove(now time.Time, p *project, b *batch) []*task {
 	return b.dissolve()
 }
 
-// next grants a call: it takes the batch whose turn it is out of the schedule. It returns as well the
-// tasks that ended meanwhile. Without a batch, the verdict says what keeps every project from
-// calling; if that is nothing, no flow has anything to call for now.
-func (s *schedule) next(now time.Time) (b *batch, ended []*task, why verdict) {
+// next grants a call: it takes the batch whose turn it is out of the schedule; nil when none may begin
+// now, for which permits give the reason. It returns as well the tasks that ended meanwhile.
+func (s *schedule) next(now time.Time) (b *batch, ended []*task) {
 	s.flushOldest(now)
 	for len(s.timed) > 0 && !s.timed[0].wake.After(now) {
 		f := heap.Pop(&s.timed).(*flow)
 		f.state = idle
 		s.place(now, f)
 	}
-	if why = s.permits.any(now); !why.granted() {
-		return nil, nil, why
+	if !s.permits.any(now).granted() {
+		return nil, nil
 	}
 	for _, level := range s.turns() {
 		b, more := s.grant(now, level)
 		ended = append(ended, more...)
 		if b != nil {
 			s.countSkips(level)
-			return b, ended, why
+			return b, ended
 		}
 	}
-	return nil, ended, why
+	return nil, ended
 }
 
 // due says which of the flow's batches is next, and when it has waited for company long enough; nil

@@ -239,7 +239,7 @@ func (s *story) run() {
 	var order []string
 	first := s.numbers + 1
 	var single []string
-	for b, _ := s.nextCall(s.now); b != nil; b, _ = s.nextCall(s.now) {
+	for b := s.nextCall(s.now); b != nil; b = s.nextCall(s.now) {
 		s.numbers++
 		s.calls[s.numbers] = &storyCall{b, s.now}
 		n := b.notification()

@@ -111,7 +111,7 @@ func (w *Worker) takeIn(ctx context.Context, intake chan<- []*queue.Lease) {
 }
 
 func (w *Worker) startCalls(ctx context.Context, now time.Time) {
-	for b, _ := w.core.nextCall(now); b != nil; b, _ = w.core.nextCall(now) {
+	for b := w.core.nextCall(now); b != nil; b = w.core.nextCall(now) {
 		select {
 		case w.granted <- b:
 		default:
