@@ -3,8 +3,6 @@ package worker
 import (
 	"slices"
 	"time"
-
-	"github.com/chatrelay/chatrelay/queue"
 )
 
 // While the jobs of a backlog stream in, batches of a key that comes again and again wait for company
@@ -32,11 +30,11 @@ type openBatch struct {
 	batch *batch
 }
 
-// expect remembers whether more jobs are about to come: while jobs wait behind this one, the next
-// ones come soon, unless the window is full. It reports whether it is the last one of a backlog.
-func (l *backlogLinger) expect(now time.Time, lease *queue.Lease) (ended bool) {
-	more := &l.expected[level(lease.Priority)]
-	if lease.Behind > 0 {
+// expect remembers whether more jobs are about to come: while jobs wait behind the one that came, the
+// next ones come soon, unless the window is full. It reports whether it is the last one of a backlog.
+func (l *backlogLinger) expect(now time.Time, level int, behind bool) (ended bool) {
+	more := &l.expected[level]
+	if behind {
 		*more = now.Add(backlogPause)
 		return false
 	}
@@ -60,6 +58,13 @@ func (l *backlogLinger) begin(f *flow, b *batch, open int) {
 		l.order = slices.DeleteFunc(l.order, func(o openBatch) bool { return o.batch.sealed || o.batch.mustFlush })
 	}
 	l.order = append(l.order, openBatch{f, b})
+}
+
+// sealed forgets the jobs of a batch that takes no more.
+func (l *backlogLinger) sealed(b *batch) {
+	if !b.mustFlush {
+		l.jobs -= b.jobs
+	}
 }
 
 // trimToOldest forgets what is not needed any more before the first of the batches that take jobs and

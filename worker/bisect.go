@@ -34,7 +34,7 @@ func (b *batch) refuse(now time.Time, res *result) {
 // buryNext gives up the recipients of the last part.
 func (b *batch) buryNext(detail string, res *result) {
 	for _, r := range b.next().recipients {
-		if r.task.fail(r.id, queue.Refused, shorten(detail), res.err.Status) {
+		if r.task.fail(r.id, queue.Refused, detail, res.err.Status) {
 			res.ended = append(res.ended, r.task)
 		}
 	}

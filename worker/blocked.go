@@ -3,32 +3,7 @@ package worker
 import (
 	"slices"
 	"time"
-
-	"github.com/chatrelay/chatrelay/queue"
 )
-
-// deferAfter is how long a job may wait here for its project's gate. Jobs that would wait longer
-// go back to the queue until then, so that they do not fill the window that others need.
-const deferAfter = 5 * time.Second
-
-// blocked has a task return when its project's gate opens, or gives it up if its time is over. A job
-// that has met no failure yet, neither of its own nor by having waited for this gate before, gets
-// another chance: it may have grown old while no worker ran.
-func (s *schedule) blocked(now time.Time, t *task, p *project) *task {
-	end := t.end(s.cfg.RetryFor)
-	switch {
-	case t.loseIfLapsed(now):
-		return t
-	case t.lease.LastError != "" && !now.Before(end):
-		return t.failAll(queue.Exhausted, shorten(p.gate.err.Error()), p.gate.err.Status)
-	}
-	t.lease.LastError = p.gate.err.Error()
-	at := p.gate.until
-	if end.After(now) {
-		at = earlier(at, end)
-	}
-	return t.returnAt(at)
-}
 
 // deferBlocked takes out what waits behind a gate that closed for long, all but one batch, with which
 // the gate is probed when it opens.
@@ -40,12 +15,14 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 		}
 		if probe == nil {
 			if probe = f.queue.all()[0]; !probe.sealed {
-				s.seal(f, probe)
+				s.open.seal(probe)
+				s.sealed(f, probe)
 			}
 		}
 		for _, b := range slices.Backward(f.queue.takeIf(func(b *batch) bool { return b != probe })) {
 			for _, t := range s.remove(now, p, b) {
-				tasks = append(tasks, s.blocked(now, t, p))
+				t.block(now, &p.gate, s.cfg.RetryFor)
+				tasks = append(tasks, t)
 			}
 		}
 	}

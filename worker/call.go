@@ -54,7 +54,7 @@ func (w *Worker) abandon(b *batch, tasks []*task, began time.Time, what string) 
 	}
 	for _, t := range tasks {
 		if t.open > 0 {
-			t.failAll(queue.Ambiguous, shorten(what), 0)
+			t.failAll(queue.Ambiguous, what, 0)
 		}
 	}
 	w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: b.key.project, Priority: b.key.priority, Jobs: len(tasks), Err: errors.New(what)})

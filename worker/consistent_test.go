@@ -18,14 +18,14 @@ func (b *stream) check(t *testing.T, after string) {
 	t.Helper()
 	gathering, held, active, open := 0, 0, 0, 0
 	maps := map[uintptr]bool{}
-	for _, m := range b.schedule.sets {
+	for _, m := range b.schedule.open.sets {
 		maps[reflect.ValueOf(m).Pointer()] = true
 		if len(m) > 0 {
 			t.Fatalf("after %s a spare map holds %v", after, m)
 		}
 	}
-	if len(maps) != len(b.schedule.sets) {
-		t.Fatalf("after %s there are %d spares, and only %d maps", after, len(b.schedule.sets), len(maps))
+	if len(maps) != len(b.schedule.open.sets) {
+		t.Fatalf("after %s there are %d spares, and only %d maps", after, len(b.schedule.open.sets), len(maps))
 	}
 	for id, p := range b.schedule.projects {
 		waiting := 0

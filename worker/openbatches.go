@@ -1,6 +1,9 @@
 package worker
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"time"
+)
 
 // openBatches are the batches that take jobs, by the hash of their key, and the hashes of those that
 // were sealed lately: a key that comes again is worth waiting for.
@@ -8,6 +11,7 @@ type openBatches struct {
 	seed   maphash.Seed
 	byHash map[uint64]*batch // nil: sealed lately
 	n      int               // those that take jobs
+	sets   setPool
 }
 
 // rememberedKeys is how many keys without an open batch are remembered, at 16 bytes each. It is more
@@ -16,6 +20,36 @@ const rememberedKeys = 1 << 14
 
 func newOpenBatches() openBatches {
 	return openBatches{seed: maphash.MakeSeed(), byHash: map[uint64]*batch{}}
+}
+
+// join puts a task into the open batch of its key. Where that has no room it is full, and another one
+// begins. A batch that is full by the task itself is sealed already.
+func (o *openBatches) join(now time.Time, t *task, limit int) (b, full *batch, begun bool) {
+	l := t.lease
+	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
+	b, hash, seen := o.find(k)
+	if b == nil || !b.add(now, t, limit, &o.sets) {
+		if full = b; full != nil {
+			o.seal(full)
+		}
+		b, begun = newBatch(k, now), true
+		b.again = seen
+		b.add(now, t, limit, &o.sets)
+		o.put(b, hash)
+	}
+	if b.size >= limit {
+		o.seal(b)
+	}
+	return b, full, begun
+}
+
+// seal ends the time in which jobs may join a batch that is open, and remembers its key.
+func (o *openBatches) seal(b *batch) {
+	b.seal(&o.sets)
+	o.n--
+	if o.byHash[b.hash] == b {
+		o.byHash[b.hash] = nil
+	}
 }
 
 // find gives the key's open batch, or nil; its hash, for put; and whether it was seen lately.
@@ -39,13 +73,5 @@ func (o *openBatches) put(b *batch, hash uint64) {
 				delete(o.byHash, h)
 			}
 		}
-	}
-}
-
-// remove takes out a batch that is in, and remembers its key.
-func (o *openBatches) remove(b *batch) {
-	o.n--
-	if o.byHash[b.hash] == b {
-		o.byHash[b.hash] = nil
 	}
 }

@@ -88,7 +88,7 @@ func (b *batch) deliver(report chatapi.Report, res *result) {
 	for _, r := range p.recipients {
 		ended := false
 		if reason, bad := rejected[r.id]; bad {
-			ended = r.task.fail(r.id, queue.Rejected, shorten(reason), report.Status)
+			ended = r.task.fail(r.id, queue.Rejected, reason, report.Status)
 		} else {
 			ended = r.task.deliver()
 			res.delivered++
@@ -107,22 +107,13 @@ func (b *batch) giveUp(res *result, why func(*task) queue.Reason) {
 		reason := why(r.task)
 		if reason == "" {
 			kept = append(kept, r)
-		} else if r.task.fail(r.id, reason, shorten(res.err.Error()), res.err.Status) {
+		} else if r.task.fail(r.id, reason, res.err.Error(), res.err.Status) {
 			res.ended = append(res.ended, r.task)
 		}
 	}
 	if last.recipients = kept; len(kept) == 0 {
 		b.drop()
 	}
-}
-
-// shorten bounds what a letter says of one failure, so that many of them fit into one.
-func shorten(detail string) string {
-	const limit = 500
-	if len(detail) <= limit {
-		return detail
-	}
-	return string([]rune(detail[:limit])) // a rune that was cut shows as such
 }
 
 // apiError gives every failure the type that decisions need, and bounds the wait that it asks for.

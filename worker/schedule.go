@@ -17,7 +17,6 @@ type schedule struct {
 	permits     permits
 	projects    map[string]*project
 	open        openBatches
-	sets        setPool
 	rings       [3][]*flow // by level: flows that may have a call, in turn
 	skips       [3]int     // how often the level was passed over
 	timed       flowHeap   // flows that may have one later
@@ -58,88 +57,58 @@ func level(p queue.Priority) int {
 	return 1
 }
 
-// skew is by how much the server's clock may be ahead of ours: what it says is due is due.
-const skew = time.Minute
-
 // add takes in a leased job. It returns the task where that is not to be called for, or not now.
 func (s *schedule) add(now time.Time, l *queue.Lease) *task {
-	if s.backlog.expect(now, l) {
-		s.endBacklog(now, level(l.Priority))
+	level := level(l.Priority)
+	if s.backlog.expect(now, level, l.Behind > 0) {
+		s.endBacklog(now, level)
 	}
-	t := newTask(l)
-	later := l.Stream == queue.LaterStream
-	p := s.projects[l.Job.ProjectID]
-	switch {
-	case t.loseIfLapsed(now):
-		return t
-	case l.Invalid != nil:
-		t.open, t.state, t.failed = 0, settled, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
-		return t
-	case l.Redelivered && (len(l.Job.WovenIDs) <= s.cfg.MaxRecipients || !l.Job.DeliverAt.IsZero() && !later):
-		// A worker may have died between deferring it and acking. So it is deferred once more, until
-		// now: if it was deferred before, the server knows that and stores nothing new. A large job
-		// is split again instead, which the server recognises as well.
-		t.state, t.back = returning, now
-		return t
-	case !l.Job.ExpiresAt.IsZero() && !now.Before(l.Job.ExpiresAt):
-		return t.failAll(queue.Expired, t.expiry(), 0)
-	case l.Job.DeliverAt.After(now) && !(later && l.Job.DeliverAt.Sub(now) < skew):
-		t.state, t.back = returning, l.Job.DeliverAt
-		return t
-	case len(l.Job.WovenIDs) > s.cfg.MaxRecipients:
-		t.state = oversized
-		return t
-	case p != nil && p.gate.until.Sub(now) > deferAfter && p.busy():
-		return s.blocked(now, t, p)
+	t, p := newTask(l), s.projects[l.Job.ProjectID]
+	var closed *gate
+	if p != nil && p.gate.until.Sub(now) > deferAfter && p.busy() {
+		closed = &p.gate
 	}
-	s.join(now, s.project(l.Job.ProjectID), t)
+	if t.triage(now, s.cfg, closed); t.state != inBatch {
+		return t
+	}
+	s.join(now, s.project(l.Job.ProjectID).flow(level), t)
 	return nil
 }
 
 // join puts the task into a batch.
-func (s *schedule) join(now time.Time, p *project, t *task) {
-	l := t.lease
-	f := p.flow(level(l.Priority))
-	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
-	b, hash, seen := s.open.find(k)
-	if b == nil || !b.add(now, t, s.cfg.MaxRecipients, &s.sets) {
-		if b != nil {
-			s.seal(f, b)
-		}
-		b = newBatch(k, now)
-		b.again = seen
-		b.add(now, t, s.cfg.MaxRecipients, &s.sets)
-		s.open.put(b, hash)
+func (s *schedule) join(now time.Time, f *flow, t *task) {
+	b, full, begun := s.open.join(now, t, s.cfg.MaxRecipients)
+	if full != nil {
+		s.sealed(f, full)
+	}
+	if begun {
 		f.queue.begin(b)
 		s.backlog.begin(f, b, s.open.n)
 	}
 	if !b.mustFlush {
 		s.backlog.jobs++
 	}
-	s.hold(now, p, 1)
-	if b.size >= s.cfg.MaxRecipients {
-		s.seal(f, b)
+	s.hold(now, f.project, 1)
+	if b.sealed {
+		s.sealed(f, b)
 	}
 	if f.state == idle || len(f.queue.sealed) > 0 {
 		s.place(now, f)
 	}
 }
 
-// seal ends the time in which jobs may join a batch that is in the flow's queue.
-func (s *schedule) seal(f *flow, b *batch) {
-	s.close(b)
+// sealed moves a batch that is in the flow's queue, and takes no more jobs now, behind the other
+// sealed ones.
+func (s *schedule) sealed(f *flow, b *batch) {
+	s.backlog.sealed(b)
 	f.queue.filled(b)
 }
 
-// close ends the time in which jobs may join.
-func (s *schedule) close(b *batch) {
-	if b.sealed {
-		return
-	}
-	s.open.remove(b)
-	b.seal(&s.sets)
-	if !b.mustFlush {
-		s.backlog.jobs -= b.jobs
+// seal ends the time in which jobs may join a batch that was taken out of its queue.
+func (s *schedule) seal(b *batch) {
+	if !b.sealed {
+		s.open.seal(b)
+		s.backlog.sealed(b)
 	}
 }
 
@@ -147,7 +116,7 @@ func (s *schedule) close(b *batch) {
 // was in it.
 func (s *schedule) remove(now time.Time, p *project, b *batch) []*task {
 	s.hold(now, p, -b.jobs)
-	s.close(b)
+	s.seal(b)
 	return b.dissolve()
 }
 

@@ -59,20 +59,12 @@ func (t *task) loseIfLapsed(now time.Time) bool {
 	return t.state == lost
 }
 
-// returnAt has the job come back, at the time or when it expires if that is before.
-func (t *task) returnAt(at time.Time) *task {
-	t.state, t.back = returning, at
-	if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(at) {
-		t.back = e
-	}
-	return t
-}
-
 // deliver records that one recipient was delivered to, and reports whether it was the last one.
 func (t *task) deliver() (settledNow bool) { return t.close(1) }
 
 // fail records an outcome of one recipient, and reports whether it was the last one.
 func (t *task) fail(id string, reason queue.Reason, detail string, status int) (settledNow bool) {
+	detail = shorten(detail)
 	same := slices.IndexFunc(t.failed, func(f failure) bool { return f.reason == reason && f.detail == detail && f.status == status })
 	if same >= 0 {
 		t.failed[same].ids = append(t.failed[same].ids, id)
@@ -83,10 +75,9 @@ func (t *task) fail(id string, reason queue.Reason, detail string, status int) (
 }
 
 // failAll gives every recipient without an outcome this one. The task is in no batch any more.
-func (t *task) failAll(reason queue.Reason, detail string, status int) *task {
-	t.failed = append(t.failed, failure{reason, t.remaining(), detail, status})
+func (t *task) failAll(reason queue.Reason, detail string, status int) {
+	t.failed = append(t.failed, failure{reason, t.remaining(), shorten(detail), status})
 	t.close(t.open)
-	return t
 }
 
 func (t *task) close(recipients int) (settledNow bool) {
@@ -94,11 +85,6 @@ func (t *task) close(recipients int) (settledNow bool) {
 		t.state = settled
 	}
 	return t.open == 0
-}
-
-// end is when the task is no longer tried: a job that was to wait is tried as long as others.
-func (t *task) end(retryFor time.Duration) time.Time {
-	return later(t.lease.PublishedAt, t.lease.Job.DeliverAt).Add(retryFor)
 }
 
 // touched reports whether anything is known yet; what is untouched can simply be given back.
@@ -114,11 +100,11 @@ func (t *task) remaining() []string {
 	return t.lease.Job.WovenIDs
 }
 
-// expiry is what a letter says of recipients for whom it was too late.
-func (t *task) expiry() string {
-	detail := "expires_at passed before delivery"
-	if t.lease.LastError != "" {
-		detail += "; last error: " + t.lease.LastError
+// shorten bounds what a letter says of one failure, so that many of them fit into one.
+func shorten(detail string) string {
+	const limit = 500
+	if len(detail) <= limit {
+		return detail
 	}
-	return detail
+	return string([]rune(detail[:limit])) // a rune that was cut shows as such
 }

@@ -61,7 +61,7 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 		}
 		f.queue.take(b)
 		s.hold(now, f.project, -b.jobs)
-		s.close(b)
+		s.seal(b)
 		out, callable := b.prepare(now)
 		ended = append(ended, out...)
 		if !callable {

@@ -1,0 +1,86 @@
+package worker
+
+import (
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+const (
+	// deferAfter is how long a job may wait here for its project's gate. Jobs that would wait longer go
+	// back to the queue until then, so that they do not fill the window that others need.
+	deferAfter = 5 * time.Second
+	// skew is by how much the server's clock may be ahead of ours: what it says is due is due.
+	skew = time.Minute
+)
+
+// triage decides whether a job that came is to be called for: then its task stays in the state inBatch.
+// Otherwise the state says how it ends. The gate is nil unless it keeps the job from staying here.
+func (t *task) triage(now time.Time, cfg Config, closed *gate) {
+	l := t.lease
+	job, due := &l.Job, l.Stream == queue.LaterStream
+	switch {
+	case t.loseIfLapsed(now):
+	case l.Invalid != nil:
+		t.open, t.state, t.failed = 0, settled, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
+	case l.Redelivered && (len(job.WovenIDs) <= cfg.MaxRecipients || !job.DeliverAt.IsZero() && !due):
+		// A worker may have died between deferring it and acking. So it is deferred once more, until
+		// now: if it was deferred before, the server knows that and stores nothing new. A large job
+		// is split again instead, which the server recognises as well.
+		t.state, t.back = returning, now
+	case !job.ExpiresAt.IsZero() && !now.Before(job.ExpiresAt):
+		t.failAll(queue.Expired, t.expiry(), 0)
+	case job.DeliverAt.After(now) && !(due && job.DeliverAt.Sub(now) < skew):
+		t.state, t.back = returning, job.DeliverAt
+	case len(job.WovenIDs) > cfg.MaxRecipients:
+		t.state = oversized
+	case closed != nil:
+		t.block(now, closed, cfg.RetryFor)
+	}
+}
+
+// block has a task return when its project's gate opens, or gives it up if its time is over. A job
+// that has met no failure yet, neither of its own nor by having waited for this gate before, gets
+// another chance: it may have grown old while no worker ran.
+func (t *task) block(now time.Time, closed *gate, retryFor time.Duration) {
+	end := t.end(retryFor)
+	switch {
+	case t.loseIfLapsed(now):
+		return
+	case t.lease.LastError != "" && !now.Before(end):
+		t.failAll(queue.Exhausted, closed.err.Error(), closed.err.Status)
+		return
+	}
+	t.lease.LastError = closed.err.Error()
+	if end.After(now) && end.Before(closed.until) {
+		t.returnAt(end)
+	} else {
+		t.returnAt(closed.until)
+	}
+}
+
+// returnAt has the job come back, at the time or when it expires if that is before.
+func (t *task) returnAt(at time.Time) {
+	t.state, t.back = returning, at
+	if e := t.lease.Job.ExpiresAt; !e.IsZero() && e.Before(at) {
+		t.back = e
+	}
+}
+
+// end is when the task is no longer tried: a job that was to wait is tried as long as others.
+func (t *task) end(retryFor time.Duration) time.Time {
+	from := t.lease.PublishedAt
+	if wait := t.lease.Job.DeliverAt; wait.After(from) {
+		from = wait
+	}
+	return from.Add(retryFor)
+}
+
+// expiry is what a letter says of recipients for whom it was too late.
+func (t *task) expiry() string {
+	detail := "expires_at passed before delivery"
+	if t.lease.LastError != "" {
+		detail += "; last error: " + t.lease.LastError
+	}
+	return detail
+}
