@@ -22,12 +22,7 @@ const (
 type backlogLinger struct {
 	jobs     int          // in those that need not be flushed
 	expected [3]time.Time // by level: until when jobs of the backlog are expected to stream in
-	order    []openBatch  // those batches, and some that are sealed by now, in the order of their beginning
-}
-
-type openBatch struct {
-	flow  *flow
-	batch *batch
+	order    []*batch     // those batches, and some that are sealed by now, in the order of their beginning
 }
 
 // expect remembers whether more jobs are about to come: while jobs wait behind the one that came, the
@@ -53,11 +48,11 @@ func (l *backlogLinger) resume(now time.Time) {
 }
 
 // begin remembers a new batch, one of so many that take jobs.
-func (l *backlogLinger) begin(f *flow, b *batch, open int) {
+func (l *backlogLinger) begin(b *batch, open int) {
 	if len(l.order) > 2*open+64 { // most are not needed any more
-		l.order = slices.DeleteFunc(l.order, func(o openBatch) bool { return o.batch.sealed || o.batch.mustFlush })
+		l.order = slices.DeleteFunc(l.order, func(b *batch) bool { return b.sealed || b.mustFlush })
 	}
-	l.order = append(l.order, openBatch{f, b})
+	l.order = append(l.order, b)
 }
 
 // sealed forgets the jobs of a batch that takes no more.
@@ -69,12 +64,12 @@ func (l *backlogLinger) sealed(b *batch) {
 
 // trimToOldest forgets what is not needed any more before the first of the batches that take jobs and
 // need not be flushed, and returns that one; nil when there is none.
-func (l *backlogLinger) trimToOldest() *openBatch {
+func (l *backlogLinger) trimToOldest() *batch {
 	for len(l.order) > 0 {
-		if b := l.order[0].batch; !b.sealed && !b.mustFlush {
-			return &l.order[0]
+		if b := l.order[0]; !b.sealed && !b.mustFlush {
+			return b
 		}
-		l.order[0] = openBatch{} // so that it is not kept from here
+		l.order[0] = nil // so that it is not kept from here
 		l.order = l.order[1:]
 	}
 	return nil
@@ -94,7 +89,7 @@ func (l *backlogLinger) until(now time.Time, linger time.Duration, level int, b 
 // endBacklog lets batches of a level go that waited for more than their linger, as no more is to
 // come.
 func (s *schedule) endBacklog(now time.Time, level int) {
-	if b := s.backlog.trimToOldest(); b == nil || b.batch.begun.Add(s.cfg.Linger).After(now) {
+	if b := s.backlog.trimToOldest(); b == nil || b.begun.Add(s.cfg.Linger).After(now) {
 		return
 	}
 	for _, f := range slices.Clone(s.timed) {
@@ -112,8 +107,8 @@ func (s *schedule) flushOldest(now time.Time) {
 		if b == nil {
 			return
 		}
-		b.batch.mustFlush = true
-		s.backlog.jobs -= b.batch.jobs
+		b.mustFlush = true
+		s.backlog.jobs -= b.jobs
 		s.place(now, b.flow)
 	}
 }

@@ -34,6 +34,7 @@ type key struct {
 type batch struct {
 	key   key
 	hash  uint64 // of the key
+	flow  *flow  // of its project and priority
 	parts []part // a stack: the next call's part is the last
 	// taken holds who is in the batch while it takes jobs, once they are more than a few: no
 	// recipient stands twice in a call.

@@ -16,11 +16,11 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 		if probe == nil {
 			if probe = f.queue.all()[0]; !probe.sealed {
 				s.open.seal(probe)
-				s.sealed(f, probe)
+				s.sealed(probe)
 			}
 		}
 		for _, b := range slices.Backward(f.queue.takeIf(func(b *batch) bool { return b != probe })) {
-			for _, t := range s.remove(now, p, b) {
+			for _, t := range s.remove(now, b) {
 				t.block(now, &p.gate, s.cfg.RetryFor)
 				tasks = append(tasks, t)
 			}

@@ -22,9 +22,9 @@ func newOpenBatches() openBatches {
 	return openBatches{seed: maphash.MakeSeed(), byHash: map[uint64]*batch{}}
 }
 
-// join puts a task into the open batch of its key. Where that has no room it is full, and another one
+// join puts a task of a flow into the open batch of its key. Where that has no room it is full, and another one
 // begins. A batch that is full by the task itself is sealed already.
-func (o *openBatches) join(now time.Time, t *task, limit int) (b, full *batch, begun bool) {
+func (o *openBatches) join(now time.Time, f *flow, t *task, limit int) (b, full *batch, begun bool) {
 	l := t.lease
 	k := key{l.Priority, l.Job.ProjectID, l.Job.Message}
 	b, hash, seen := o.find(k)
@@ -33,7 +33,7 @@ func (o *openBatches) join(now time.Time, t *task, limit int) (b, full *batch, b
 			o.seal(full)
 		}
 		b, begun = newBatch(k, now), true
-		b.again = seen
+		b.flow, b.again = f, seen
 		b.add(now, t, limit, &o.sets)
 		o.put(b, hash)
 	}

@@ -77,31 +77,31 @@ func (s *schedule) add(now time.Time, l *queue.Lease) *task {
 
 // join puts the task into a batch.
 func (s *schedule) join(now time.Time, f *flow, t *task) {
-	b, full, begun := s.open.join(now, t, s.cfg.MaxRecipients)
+	b, full, begun := s.open.join(now, f, t, s.cfg.MaxRecipients)
 	if full != nil {
-		s.sealed(f, full)
+		s.sealed(full)
 	}
 	if begun {
 		f.queue.begin(b)
-		s.backlog.begin(f, b, s.open.n)
+		s.backlog.begin(b, s.open.n)
 	}
 	if !b.mustFlush {
 		s.backlog.jobs++
 	}
 	s.hold(now, f.project, 1)
 	if b.sealed {
-		s.sealed(f, b)
+		s.sealed(b)
 	}
 	if f.state == idle || len(f.queue.sealed) > 0 {
 		s.place(now, f)
 	}
 }
 
-// sealed moves a batch that is in the flow's queue, and takes no more jobs now, behind the other
+// sealed moves a batch that is in its flow's queue, and takes no more jobs now, behind the other
 // sealed ones.
-func (s *schedule) sealed(f *flow, b *batch) {
+func (s *schedule) sealed(b *batch) {
 	s.backlog.sealed(b)
-	f.queue.filled(b)
+	b.flow.queue.filled(b)
 }
 
 // seal ends the time in which jobs may join a batch that was taken out of its queue.
@@ -114,8 +114,8 @@ func (s *schedule) seal(b *batch) {
 
 // remove ends the wait of a batch that was taken out of its queue without a call, and returns what
 // was in it.
-func (s *schedule) remove(now time.Time, p *project, b *batch) []*task {
-	s.hold(now, p, -b.jobs)
+func (s *schedule) remove(now time.Time, b *batch) []*task {
+	s.hold(now, b.flow.project, -b.jobs)
 	s.seal(b)
 	return b.dissolve()
 }
@@ -186,12 +186,12 @@ func (s *schedule) placeAll(now time.Time, p *project) {
 // ended takes a batch back after its call, which began at some time. It returns for how long the
 // project's gate closed now, whether it opened again, and which tasks wait for it elsewhere.
 func (s *schedule) ended(now, began time.Time, b *batch, res result) (closed time.Duration, opened bool, tasks []*task) {
-	p := s.projects[b.key.project]
+	p := b.flow.project
 	if len(b.parts) > 0 {
 		if !res.accepted() { // another goes next: it may be this one's message that fails
 			b.begun = now
 		}
-		p.flow(level(b.key.priority)).queue.requeue(b, res.accepted())
+		b.flow.queue.requeue(b, res.accepted())
 		s.hold(now, p, b.jobs)
 	}
 	p.meter.count(now, res.jobs, now.Sub(began))
@@ -220,7 +220,7 @@ func (s *schedule) drain(now time.Time) (tasks []*task) {
 				continue
 			}
 			for _, b := range f.queue.takeIf(func(*batch) bool { return true }) {
-				tasks = append(tasks, s.remove(now, p, b)...)
+				tasks = append(tasks, s.remove(now, b)...)
 			}
 		}
 	}

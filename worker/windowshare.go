@@ -134,7 +134,7 @@ func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task 
 				excess -= b.jobs
 				return true
 			}) {
-				tasks = append(tasks, s.remove(now, p, b)...)
+				tasks = append(tasks, s.remove(now, b)...)
 			}
 		}
 	}
