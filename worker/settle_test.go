@@ -135,6 +135,48 @@ func TestPoisonedLetter(t *testing.T) {
 	})
 }
 
+// Who needs no letter is settled although nobody can be buried. The lease of who does is kept, however long
+// that takes.
+func TestSettleWhileNobodyCanBeBuried(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.buryErr = func([]queue.DeadLetter) (int, error) { return 0, errDown }
+		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
+		var tasks []*task
+		for _, message := range []string{"clean", "marked"} {
+			tasks = append(tasks, newTask(s.hold(w.publish(text("p", message, "a", "b")))).returnAt(time.Now()))
+		}
+		tasks[1].fail("a", queue.Rejected, "blocked", 200)
+		letters, left, err := settle(t.Context(), s, time.Now(), tasks)
+		if !errors.Is(err, errDown) || len(letters) != 0 || !slices.Equal(left, tasks[1:]) || len(w.defers) != 1 || w.defers[0].Lease != tasks[0].lease {
+			t.Errorf("settle returned %v, %d letters and left %d; deferred were %+v", err, len(letters), len(left), w.defers)
+		}
+		for i, x := range tasks {
+			if kept := !reflect.ValueOf(x.lease).Elem().FieldByName("kept").IsZero(); kept != (i == 1) {
+				t.Errorf("the lease on the %s job is kept: %v", x.lease.Job.Message, kept)
+			}
+		}
+	})
+}
+
+// A deferral that failed may have taken effect. So it is tried again, even if the lease has lapsed meanwhile:
+// it can end in no other way.
+func TestFailedDeferralIsRepeated(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.deferErr = func() (bool, error) { return true, errDown }
+		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
+		tasks := []*task{newTask(s.hold(w.publish(text("p", "hello", "a")))).returnAt(time.Now())}
+		if _, left, err := settle(t.Context(), s, time.Now(), tasks); err == nil || len(left) != 1 {
+			t.Fatalf("settle returned %v and left %d", err, len(left))
+		}
+		w.lapse(tasks[0].lease)
+		w.deferErr = nil
+		_, left, err := settle(t.Context(), s, time.Now(), tasks)
+		if how := w.leases[tasks[0].lease].ended; err != nil || len(left) != 0 || how != "defer" {
+			t.Errorf("the second time settle returned %v and left %d; the lease ended by %q", err, len(left), how)
+		}
+	})
+}
+
 func TestAckFails(t *testing.T) {
 	for name, lost := range map[string]bool{"before it takes effect": false, "after it took effect": true} {
 		t.Run(name, func(t *testing.T) {

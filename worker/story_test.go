@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,16 +20,19 @@ import (
 // anew by: go test ./worker -run TestStories -rewrite
 //
 //	new concurrency=64 linger=20ms …        a core of this configuration (names as in Config)
-//	jobs project=p [message=hello] [to=(a,b)] [n=3] [distinct] [priority=urgent] [behind=9] …
+//	jobs project=p [message=hello] [to=(a,b)] [n=3] [distinct] [priority=urgent] [behind=9]
+//	     [deliver=1h] [later] [expires=1h] [age=1h] [last-error=x] [redelivered] [deferrals=1]
 //	                                        n jobs: of one message to n recipients, or of distinct ones
-//	answer 1 2 5-9 [status=503] [reject=(b)] [retry-after=3s] [ambiguous]
+//	answer 1 2 5-9 [status=503] [reject=(b)] [retry-after=3s] [ambiguous] [unreadable]
 //	                                        the calls with these numbers come back; all: the last one,
 //	                                        and what follows it, until none follows
 //	pass 100ms                              time passes
+//	lapse 3                                 the lease on job 3 lapses
 //	work ack=fail|hang|do                   what becomes of acks (bury, defer, split) from now on
 //	close-gate project=p for=3h             another worker reports that its gate closed; for=0s: probe
 //	stop                                    the worker stops
-//	state                                   what every project has, and what keeps it from calling
+//	state                                   what every project has, and what keeps it from calling; of a
+//	                                        worker that stops, whether it is over and what it did not record
 func TestStories(t *testing.T) {
 	ran := 0
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
@@ -46,6 +50,7 @@ type story struct {
 	*core
 	begun, now time.Time
 	n          int // jobs so far
+	leases     []*queue.Lease
 	calls      map[int]*storyCall
 	numbers    int // calls so far
 	handlers   [endings]string
@@ -71,6 +76,12 @@ func (s *story) do(t *testing.T, d *datadriven.TestData) string {
 		s.answer(t, d)
 	case "pass":
 		s.pass(duration(t, d.CmdArgs[0].Key))
+	case "lapse":
+		n, err := strconv.Atoi(d.CmdArgs[0].Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.leases[n-1].LapseAt(s.now)
 	case "work":
 		for _, arg := range d.CmdArgs {
 			s.handlers[endingNames[arg.Key]] = arg.Vals[0]
@@ -138,9 +149,10 @@ func (s *story) create(t *testing.T, d *datadriven.TestData) {
 }
 
 func (s *story) jobs(t *testing.T, d *datadriven.TestData) {
-	n, behind := 1, 0
+	n, behind, deferrals := 1, 0, 0
 	d.MaybeScanArgs(t, "n", &n)
 	d.MaybeScanArgs(t, "behind", &behind)
+	d.MaybeScanArgs(t, "deferrals", &deferrals)
 	var to []string
 	if arg, ok := d.Arg("to"); ok {
 		to = arg.Vals
@@ -163,10 +175,16 @@ func (s *story) jobs(t *testing.T, d *datadriven.TestData) {
 		}
 		l := queue.Lease{
 			Job: job, Priority: queue.Priority(text1(d, "priority", "normal")), Stream: "NOTIFY_NORMAL", Seq: uint64(s.n), Behind: uint64(behind),
-			Redelivered: d.HasArg("redelivered"), History: queue.History{PublishedAt: s.now.Add(-duration(t, text1(d, "age", "0s"))), LastError: text1(d, "last-error", "")},
+			Redelivered: d.HasArg("redelivered"), History: queue.History{
+				PublishedAt: s.now.Add(-duration(t, text1(d, "age", "0s"))), LastError: text1(d, "last-error", ""), Deferrals: deferrals,
+			},
+		}
+		if d.HasArg("later") {
+			l.Stream = queue.LaterStream
 		}
 		leases = append(leases, queue.NewLease(&l, silent{}))
 	}
+	s.leases = append(s.leases, leases...)
 	s.release(s.add(s.now, leases))
 }
 
@@ -178,11 +196,14 @@ func (s *story) answer(t *testing.T, d *datadriven.TestData) {
 		report.Failures = []chatapi.Failure{{WovenIDs: arg.Vals, Reason: "unknown"}}
 	}
 	if status != 200 {
-		kinds := map[int]chatapi.Kind{400: chatapi.Refused, 401: chatapi.Credential, 403: chatapi.Credential, 404: chatapi.Misconfigured, 429: chatapi.Limited}
+		kinds := map[int]chatapi.Kind{400: chatapi.Refused, 413: chatapi.Refused, 401: chatapi.Credential, 403: chatapi.Credential, 404: chatapi.Misconfigured, 429: chatapi.Limited}
 		err = &chatapi.Error{
 			Kind: cmp.Or(kinds[status], chatapi.Temporary), Status: status, MayBeDelivered: d.HasArg("ambiguous"),
 			RetryAfter: duration(t, text1(d, "retry-after", "0s")),
 		}
+	}
+	if d.HasArg("unreadable") {
+		err = &chatapi.Error{Kind: chatapi.Unreadable, Status: 200, MayBeDelivered: true}
 	}
 	for _, arg := range d.CmdArgs {
 		var from, to int
@@ -288,6 +309,9 @@ func (s *story) names(w *work) string {
 	var all []string
 	for _, t := range w.tasks {
 		text := t.lease.Job.ID
+		if t.state == lost {
+			text += " (lost)"
+		}
 		if w.ending == comeBack {
 			text += fmt.Sprintf(" for %v", t.back.Sub(s.now).Round(time.Millisecond))
 			if t.rest != nil && len(t.rest) < len(t.lease.Job.WovenIDs) {
@@ -330,6 +354,9 @@ func (s *story) state() string {
 		if x := &s.completer.batchers[e]; len(x.waiting)+x.handled > 0 {
 			fmt.Fprintf(&b, "to %s: %d, and %d in the hands of %d handlers\n", []string{"ack", "bury", "defer", "split"}[e], len(x.waiting), x.handled, x.handlers)
 		}
+	}
+	if s.stopping {
+		fmt.Fprintf(&b, "stopping; over: %v; %d jobs not recorded\n", s.over(s.now), s.unrecorded())
 	}
 	return b.String()
 }
