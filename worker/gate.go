@@ -38,7 +38,7 @@ type gate struct {
 // the jitter, a part of it. The many calls that were in flight together when the API went down count
 // as one failure.
 func (g *gate) fail(now, began time.Time, err *chatapi.Error, jitter float64) time.Duration {
-	if g.err != nil && began.Before(g.closed) {
+	if g.err != nil && !began.After(g.closed) {
 		if asked := demanded(err); asked > 0 {
 			g.err, g.until = err, later(g.until, now.Add(asked))
 		}
@@ -69,7 +69,7 @@ func demanded(err *chatapi.Error) time.Duration {
 // That an earlier call got through is a reason to try again after a blip, but none to ignore what
 // a 429 or a Retry-After demanded since, or that the credential was withdrawn.
 func (g *gate) succeed(began time.Time) bool {
-	if g.err == nil || began.Before(g.closed) && demanded(g.err) > 0 {
+	if g.err == nil || !began.After(g.closed) && demanded(g.err) > 0 {
 		return false
 	}
 	*g = gate{}

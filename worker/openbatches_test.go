@@ -17,7 +17,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	}
 	open := begin("open")
 	for i := range 3 * rememberedKeys {
-		o.remove(begin(fmt.Sprint("text", i)))
+		o.seal(begin(fmt.Sprint("text", i)))
 	}
 	if n := len(o.byHash); n > 2*(1+rememberedKeys) {
 		t.Errorf("%d keys are remembered", n)

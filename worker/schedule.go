@@ -41,7 +41,7 @@ func (s *schedule) project(id string) *project {
 
 // forget drops a project of which nothing is to be remembered.
 func (s *schedule) forget(now time.Time, id string) {
-	if p := s.projects[id]; p.gate.err == nil && !p.busy() && !p.rate.limited() && !p.nextReturn.After(now) {
+	if p := s.projects[id]; p.gate.err == nil && !p.busy() && !p.rate.free.After(now) && !p.nextReturn.After(now) {
 		delete(s.projects, id)
 	}
 }

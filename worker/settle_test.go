@@ -143,7 +143,9 @@ func TestSettleWhileNobodyCanBeBuried(t *testing.T) {
 		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
 		var tasks []*task
 		for _, message := range []string{"clean", "marked"} {
-			tasks = append(tasks, newTask(s.hold(w.publish(text("p", message, "a", "b")))).returnAt(time.Now()))
+			x := newTask(s.hold(w.publish(text("p", message, "a", "b"))))
+			x.returnAt(time.Now())
+			tasks = append(tasks, x)
 		}
 		tasks[1].fail("a", queue.Rejected, "blocked", 200)
 		letters, left, err := settle(t.Context(), s, time.Now(), tasks)
@@ -164,7 +166,8 @@ func TestFailedDeferralIsRepeated(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.deferErr = func() (bool, error) { return true, errDown }
 		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
-		tasks := []*task{newTask(s.hold(w.publish(text("p", "hello", "a")))).returnAt(time.Now())}
+		tasks := []*task{newTask(s.hold(w.publish(text("p", "hello", "a"))))}
+		tasks[0].returnAt(time.Now())
 		if _, left, err := settle(t.Context(), s, time.Now(), tasks); err == nil || len(left) != 1 {
 			t.Fatalf("settle returned %v and left %d", err, len(left))
 		}
