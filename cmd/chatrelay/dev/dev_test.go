@@ -71,7 +71,7 @@ func TestDirectoryIsForOneRunAtATime(t *testing.T) {
 
 // The certificate is trusted by who reads ca.pem, and stays the same when the API starts again.
 func TestRunAPI(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "new")
 	get := func(roots *x509.CertPool) (authority []byte) {
 		t.Helper()
 		ctx, stop := context.WithCancel(t.Context())
