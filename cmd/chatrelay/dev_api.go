@@ -16,7 +16,8 @@ func (a *app) devAPICommand() *cobra.Command {
 		Long: `Runs the scripted Chat API and token server alone, with https. It has a certificate authority of its
 own and writes that one's certificate to ca.pem in --tls-dir; clients that name this file in
 SSL_CERT_FILE trust it. It prints one line per call. GET /_/counts and /_/repeated show what was
-delivered; --http-addr serves the same as /counts and /repeated. The client id that it accepts is ` + chatapitest.DefaultClientID + `.`,
+delivered; --http-addr serves the same as /counts and /repeated. The client
+id that it accepts is ` + chatapitest.DefaultClientID + `.`,
 		Example: `  chatrelay dev api --listen :8443 --tls-dir ./certs --tls-host chatapi`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
