@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/queue/broker"
@@ -18,7 +19,8 @@ func connect(ctx context.Context) (q *queue.Queue, stopServer func()) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	server, err := queue.StartBroker(broker.Config{Dir: dir})
+	// The sync interval is for tests under the race detector; see its documentation.
+	server, err := broker.Start(broker.Config{Dir: dir, SyncInterval: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -45,7 +45,12 @@ func (a *app) deadActCommand(act ops.Action, cmd *cobra.Command) *cobra.Command 
 
 It shows what it is about to do and asks for confirmation; without a terminal it needs --yes. It acts
 on exactly the letters that it has shown, not on letters that arrive meanwhile.`
-	cmd.Args = cobra.NoArgs
+	cmd.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usagef("dead %s takes no numbers; choose with --job, --recipient, --reason", act)
+		}
+		return nil
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		filter, err := f.filter()
 		if err != nil {

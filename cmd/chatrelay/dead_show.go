@@ -18,7 +18,12 @@ func (a *app) deadShowCommand() *cobra.Command {
 		Use:     "show SEQ",
 		Short:   "Print one dead letter whole, as JSON",
 		Example: `  chatrelay dead show 4711`,
-		Args:    cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("dead show takes one number, that of a dead letter; see: chatrelay dead list")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			seq, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {

@@ -58,13 +58,16 @@ func TestLogOfCredentials(t *testing.T) {
 	}
 	for _, e := range []credentials.Event{
 		credentials.Reloaded{Added: []string{"a", "b"}, Changed: []string{"c"}}, credentials.ReloadFailed{Err: errors.New("c.yaml:2: wrong")},
-		credentials.NoFile{}, credentials.NoToken{Err: errors.New("no")}, credentials.NoToken{Project: "p", ClientID: "cafe", Err: errors.New("no")},
+		credentials.NoFile{}, credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Credential}},
+		credentials.NoToken{Project: "p", ClientID: "cafe", Err: &chatapi.Error{Kind: chatapi.Credential}},
+		credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Misconfigured}}, credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Temporary}},
 	} {
 		logCredentials(log, "c.yaml", e)
 	}
 	for _, want := range []string{
 		`"file":"c.yaml","added":2,"removed":0,"changed":1`, `"error":"c.yaml:2: wrong"`, "there is no credentials file",
-		"jobs will wait; check the client id", `"project":"p","client_id":"cafe"`,
+		"jobs will wait; check the client id", `"project":"p","client_id":"cafe"`, "check its entry in the credentials file",
+		"jobs will wait; check the address", "jobs will wait; the token server cannot be reached",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing:\n%s", want, &b)

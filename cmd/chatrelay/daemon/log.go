@@ -98,6 +98,19 @@ func eventMessage(e worker.Event) string {
 	return string(e.Kind)
 }
 
+// tokenAdvice says what to do when a credential gets no token.
+func tokenAdvice(e credentials.NoToken) string {
+	switch kind := chatapi.KindOf(e.Err); {
+	case kind == chatapi.Misconfigured:
+		return "check the address of the token endpoint"
+	case kind != chatapi.Credential:
+		return "the token server cannot be reached or fails; it is tried again"
+	case e.Project != "":
+		return "check its entry in the credentials file"
+	}
+	return "check the client id and its secret"
+}
+
 // logCredentials writes one line for what became of credentials, read from file.
 func logCredentials(log zerolog.Logger, file string, e credentials.Event) {
 	switch e := e.(type) {
@@ -108,10 +121,10 @@ func logCredentials(log zerolog.Logger, file string, e credentials.Event) {
 	case credentials.NoFile:
 		log.Info().Msg("SIGHUP: there is no credentials file to read again")
 	case credentials.NoToken:
-		line, advice := log.Error(), "check the client id, its secret and the address of the token endpoint"
+		line := log.Error()
 		if e.Project != "" {
-			line, advice = line.Str("file", file).Str("project", e.Project).Str("client_id", e.ClientID), "check its entry in the credentials file"
+			line = line.Str("file", file).Str("project", e.Project).Str("client_id", e.ClientID)
 		}
-		line.Str("error", chatapi.LogText(e.Err)).Msg("no access token: jobs will wait; " + advice)
+		line.Str("error", chatapi.LogText(e.Err)).Msg("no access token: jobs will wait; " + tokenAdvice(e))
 	}
 }

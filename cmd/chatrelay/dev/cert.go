@@ -20,6 +20,9 @@ import (
 // authority read ca.pem once, when they start. Otherwise it makes one.
 func certificate(dir, host string) (tls.Certificate, error) {
 	if dir != "" {
+		if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // ca.pem in it is for all
+			return tls.Certificate{}, err
+		}
 		kept, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 		if err == nil && kept.Leaf.VerifyHostname(host) == nil && time.Until(kept.Leaf.NotAfter) > 24*time.Hour {
 			return kept, nil

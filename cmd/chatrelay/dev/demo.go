@@ -25,6 +25,10 @@ type demo struct {
 	mu    sync.Mutex // guards the output and what follows
 	calls int
 	jobs  []sampleJob
+	// settled counts the jobs that the worker said are settled; paused are the projects whose pause
+	// it announced without an end as yet.
+	settled int
+	paused  map[string]bool
 }
 
 type sampleJob struct {
@@ -97,9 +101,33 @@ func (d *demo) sample(ctx context.Context, q *queue.Queue, ended chan error) (mi
 		}
 		break
 	}
+	if err == nil && len(missing) == 0 {
+		d.awaitEvents(ctx, tick.C)
+	}
 	// Whoever was not found has registered meanwhile, so that a replay has something to show.
 	d.api.Reject("", "w-new")
 	return missing, err
+}
+
+// awaitEvents waits until the worker has shown how the sample's jobs and pauses ended, for two
+// seconds at most: the servers know before it says so.
+func (d *demo) awaitEvents(ctx context.Context, tick <-chan time.Time) {
+	timeout := time.After(2 * time.Second)
+	for !d.shown() {
+		select {
+		case <-tick:
+		case <-timeout:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *demo) shown() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settled >= len(d.jobs) && len(d.paused) == 0
 }
 
 // unaccounted lists the sample's recipients that were neither reached exactly once nor dead-lettered.

@@ -4,6 +4,7 @@ package dev
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -64,12 +65,13 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer leave()
-	nats, err := broker.Start(broker.Config{Port: freePort(cfg.Port), Dir: filepath.Join(dir, "jetstream"), SyncInterval: cfg.syncInterval})
+	port := freePort(cfg.Port)
+	nats, err := broker.Start(broker.Config{Port: port, Dir: filepath.Join(dir, "jetstream"), SyncInterval: cfg.syncInterval})
 	if err != nil {
 		return err
 	}
 	defer nats.Stop()
-	d := &demo{out: cfg.Out, err: cfg.Err, json: cfg.JSON, url: nats.URL()}
+	d := &demo{out: cfg.Out, err: cfg.Err, json: cfg.JSON, url: nats.URL(), paused: map[string]bool{}}
 	d.api = chatapitest.Start(chatapitest.Config{OnCall: d.call})
 	defer d.api.Close()
 
@@ -81,8 +83,13 @@ func Run(ctx context.Context, cfg Config) error {
 	if _, err := q.Init(ctx, queue.InitConfig{MaxBytes: 64 << 20}); err != nil {
 		return err
 	}
-	d.say("NATS with JetStream   %s", nats.URL())
+	taken := ""
+	if port != cfg.Port {
+		taken = fmt.Sprintf(" (%d is taken: give --nats-url to every command)", cfg.Port)
+	}
+	d.say("NATS with JetStream   %s%s", nats.URL(), taken)
 	d.say("scripted Chat API     %s", d.api.ChatURL())
+	d.say("health and metrics    http://%s/readyz, /metrics", cfg.HTTP.Addr())
 	d.say("state in              %s\n", dir)
 
 	ended, stop, err := d.startWorker(ctx, cfg)

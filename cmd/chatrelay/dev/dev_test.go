@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -28,11 +29,15 @@ func listener(t *testing.T) net.Listener {
 	return l
 }
 
-// The sample ends with every recipient accounted for.
+// The sample ends with every recipient accounted for, and only then says so. Another program has the
+// wanted port.
 func TestRunOnce(t *testing.T) {
 	dir := t.TempDir()
+	other := listener(t)
+	defer other.Close()
+	port := other.Addr().(*net.TCPAddr).Port
 	var out, rest bytes.Buffer
-	cfg := Config{Dir: dir, Once: true, HTTP: listener(t), Log: zerolog.Nop(), Version: "test", Out: &out, Err: &rest, JSON: true}
+	cfg := Config{Dir: dir, Port: port, Once: true, HTTP: listener(t), Log: zerolog.Nop(), Version: "test", Out: &out, Err: &rest, JSON: true}
 	// A tick while a stream is created is a data race in nats-server 2.15.2 (setSyncTimer).
 	cfg.syncInterval = time.Hour
 	if err := Run(t.Context(), cfg); err != nil {
@@ -45,8 +50,12 @@ func TestRunOnce(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &sum); err != nil || sum.Delivered == 0 || sum.Dead == 0 || sum.Delivered+sum.Dead != sum.Recipients || len(sum.Missing) > 0 {
 		t.Errorf("summary %s (%v)", &out, err)
 	}
-	if !strings.Contains(rest.String(), "every recipient is accounted for") {
+	events, ended := strings.CutSuffix(rest.String(), "\nevery recipient is accounted for\n")
+	if !ended || strings.Count(events, "dead letter  ") != 3 || strings.Count(events, "pause  ") != strings.Count(events, "resume  ") {
 		t.Errorf("it says:\n%s", &rest)
+	}
+	if taken := fmt.Sprintf(" (%d is taken: give --nats-url to every command)\n", port); !strings.Contains(events, taken) {
+		t.Errorf("%q is missing:\n%s", taken, events)
 	}
 }
 
@@ -71,7 +80,7 @@ func TestDirectoryIsForOneRunAtATime(t *testing.T) {
 
 // The certificate is trusted by who reads ca.pem, and stays the same when the API starts again.
 func TestRunAPI(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "new")
 	get := func(roots *x509.CertPool) (authority []byte) {
 		t.Helper()
 		ctx, stop := context.WithCancel(t.Context())
