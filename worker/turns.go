@@ -3,7 +3,7 @@ package worker
 import "time"
 
 // A level with something to do is passed over this often at most before it gets a turn in spite
-// of more pressing ones: a normal call at least every 8th, a bulk call at least every 16th.
+// of more pressing ones: a normal call is at least every 9th, a bulk call at least every 17th.
 var maxSkips = [...]int{0, 8, 16}
 
 // turns is the order in which levels are asked for a call: the most pressing first, unless another
