@@ -203,7 +203,9 @@ func (l *loop) settle(ctx context.Context, c *call) error {
 	if err != nil {
 		return fmt.Errorf("encode a call: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.cfg.ChatURL, bytes.NewReader(body))
+	// A job is acked with its last call, while others of it may be in flight: these are finished even
+	// when the loop is to end.
+	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, l.cfg.ChatURL, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
