@@ -173,7 +173,7 @@ func TestAcksDoNotWaitWhileStopping(t *testing.T) {
 // no more than a few of these are awaited at once.
 func TestManyAcksDoNotWait(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		const confirmation, full = time.Second, 1000
+		const confirmation, full = time.Second, 2000
 		var awaited, most atomic.Int32
 		r := w.start(Config{Hook: func(e Event) {
 			if e.Kind == EventSettled {

@@ -40,7 +40,7 @@ func (c *core) nextCall(now time.Time) *batch {
 		return nil
 	}
 	// What was called for and is not known to be acked is what a cut-off worker would repeat.
-	c.schedule.permits.unconfirmed = c.completer.unacked()
+	c.schedule.permits.unconfirmed, c.schedule.permits.silent = c.completer.unacked()
 	b, ended := c.schedule.next(now)
 	c.completer.add(now, ended...)
 	return b

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -134,5 +135,25 @@ func TestProjectsAreForgotten(t *testing.T) {
 	}
 	if expired != 50 || len(s.projects)+s.open.n+len(s.timed)+s.waitingJobs+s.permits.inFlight+s.permits.active != 0 {
 		t.Errorf("%d expired, left are %d projects, %d open batches, %d flows, %d jobs and %+v", expired, len(s.projects), s.open.n, len(s.timed), s.waitingJobs, s.permits)
+	}
+}
+
+// Of a project with a rate, or whose gate closed, something is to be remembered for a while, and then
+// nothing.
+func TestProjectsAreForgottenInTime(t *testing.T) {
+	down := &chatapi.Error{Kind: chatapi.Temporary, Status: 500}
+	for name, err := range map[string]error{"a rate": nil, "a failure": down} {
+		s := newSchedule(Config{ProjectCallsPerSecond: 1, RetryFor: time.Nanosecond}.withDefaults())
+		now := time.Now()
+		s.add(now, queue.NewLease(&queue.Lease{Job: text("p", "hello", "a"), History: queue.History{PublishedAt: now}}, nil))
+		now = now.Add(time.Second)
+		b, _ := s.next(now)
+		s.ended(now, now, b, b.record(now, s.cfg, okReport, err))
+		if len(s.projects) != 1 {
+			t.Errorf("after %s a project is forgotten at once", name)
+		}
+		if s.next(now.Add(time.Hour)); len(s.projects) != 0 {
+			t.Errorf("after %s a project is remembered for an hour", name)
+		}
 	}
 }

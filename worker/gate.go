@@ -19,6 +19,9 @@ const (
 	gateMax    = time.Minute
 	gateHuman  = 15 * time.Second // at least, for a wrong credential or address
 	gateLimits = time.Second      // at least, for a 429 that names no time
+	// gateMemory is how long after its end a closure is remembered of a project that has nothing to call
+	// for: what comes then begins with a short wait.
+	gateMemory = 10 * time.Minute
 	// gateRemote bounds what another worker may ask for, however wrong its clock.
 	gateRemote = time.Hour
 )

@@ -17,24 +17,29 @@ type permits struct {
 	limiter     limiter
 	rate        rate    // of all projects
 	jitter      float64 // of the time for which gates close
-	// unconfirmed is how many jobs were delivered whose acks the server has not confirmed, and
-	// mostUnconfirmed beyond how many no call begins: what a worker that is cut off from NATS calls
-	// for is delivered again by others.
-	unconfirmed, mostUnconfirmed int
+	// unconfirmed is how many jobs were delivered whose acks the server has not confirmed, and silent
+	// since when it has confirmed none of them; zero: it is not waited for. What a worker that is cut
+	// off from NATS calls for is delivered again by others.
+	unconfirmed int
+	silent      time.Time
 
 	inFlight int // calls
 	probes   int // of them, of projects whose gate is closed
 	active   int // projects with calls in flight
 }
 
-// newPermits allows what cfg says. Unconfirmed may be sixteen jobs for each call that may be in
-// flight: a third of a second of calls of one job that take 20 ms. A call of hundreds of jobs exceeds
-// that by itself, and the next one then waits for one answer of the server.
+// No call begins while the server is silent for longer than silentMost and sixteen jobs for each call
+// that may be in flight are not confirmed. A busy server takes a while for one confirmation; it is
+// silence that shows that it is gone.
+const (
+	silentMost      = 250 * time.Millisecond
+	unconfirmedMost = 16
+)
+
 func newPermits(cfg Config) permits {
 	return permits{
 		concurrency: cfg.Concurrency, reserve: reserveOf(cfg.Concurrency), slowStart: max(4, cfg.Concurrency/16),
 		limiter: newLimiter(cfg.Concurrency), rate: newRate(cfg.CallsPerSecond, cfg.RecipientsPerSecond), jitter: gateJitter,
-		mostUnconfirmed: 16 * cfg.Concurrency,
 	}
 }
 
@@ -74,7 +79,9 @@ type verdict struct {
 func (v verdict) granted() bool { return v.cause == granted }
 
 // mayWait reports whether the flow keeps its place in the round of turns.
-func (v verdict) mayWait() bool { return v.cause == granted || v.cause == reserved }
+func (v verdict) mayWait() bool {
+	return v.cause == granted || v.cause == reserved || v.cause == limited
+}
 
 // String says it for people; times are given from a moment on.
 func (v verdict) String() string { return v.since(time.Time{}) }
@@ -99,11 +106,11 @@ func (v verdict) since(now time.Time) string {
 // any says whether a call of any project may begin.
 func (p *permits) any(now time.Time) verdict {
 	switch {
-	case p.unconfirmed >= p.mostUnconfirmed:
+	case p.unconfirmed >= unconfirmedMost*p.concurrency && !p.silent.IsZero() && now.Sub(p.silent) > silentMost:
 		return verdict{cause: acksUnconfirmed}
 	case p.inFlight >= p.concurrency:
 		return verdict{cause: noSlot}
-	case p.spared() <= 0:
+	case p.spared() <= 0 && !p.firstCalls():
 		return verdict{cause: limited}
 	case p.rate.free.After(now):
 		return verdict{cause: rateOfAll, until: p.rate.free}
@@ -111,10 +118,16 @@ func (p *permits) any(now time.Time) verdict {
 	return verdict{}
 }
 
-// spared is how many more calls the limiter allows. Those begun before it last fell do not count,
-// nor do probes: they may take long, and say nothing about other projects' calls.
-func (p *permits) spared() int {
-	return p.limiter.calls() - (p.inFlight - p.probes - p.limiter.earlier)
+// spared is how many more calls the limiter allows. Probes do not count: they may take long, and say
+// nothing about other projects' calls.
+func (p *permits) spared() int { return p.limiter.calls() - (p.inFlight - p.probes) }
+
+// firstCalls reports whether projects without a call in flight may have one although the limiter
+// allows no more: while calls that began before it fell are in flight, which may hang and be one
+// project's trouble. A quarter of what it allows may go beyond it in that way.
+func (p *permits) firstCalls() bool {
+	since := p.inFlight - p.probes - p.limiter.earlier // calls that began since it fell
+	return p.limiter.earlier > 0 && since < max(1, p.reserve, p.limiter.calls()/4)
 }
 
 // of says whether a project's next call may begin, where one of any project may. After a failure
@@ -131,9 +144,12 @@ func (p *permits) of(now time.Time, pr *project) verdict {
 	case pr.rate.free.After(now):
 		return verdict{cause: rateOfProject, until: pr.rate.free}
 	}
-	// The last free slots go only to projects with less than their share of the calls in flight.
-	most := min(p.concurrency, p.limiter.calls())
-	if free := min(p.concurrency-p.inFlight, p.spared()); free <= p.reserve && pr.inFlight*p.sharers() >= most {
+	// The last free slots go only to projects with less than their share of the calls in flight, and
+	// what goes beyond the limiter only to those with none.
+	switch free := min(p.concurrency-p.inFlight, p.spared()); {
+	case free <= 0 && pr.inFlight > 0:
+		return verdict{cause: limited}
+	case free <= p.reserve && pr.inFlight*p.sharers() >= p.concurrency:
 		return verdict{cause: reserved}
 	}
 	return verdict{}

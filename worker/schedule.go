@@ -23,6 +23,7 @@ type schedule struct {
 	backlog     backlogLinger
 	waitingJobs int       // in batches that wait for a call
 	rebalanced  time.Time // when shares were last looked at
+	swept       time.Time // when projects were last forgotten
 }
 
 func newSchedule(cfg Config) *schedule {
@@ -41,8 +42,24 @@ func (s *schedule) project(id string) *project {
 
 // forget drops a project of which nothing is to be remembered.
 func (s *schedule) forget(now time.Time, id string) {
-	if p := s.projects[id]; p.gate.err == nil && !p.busy() && !p.rate.free.After(now) && !p.nextReturn.After(now) {
+	p := s.projects[id]
+	failing := p.gate.err != nil && now.Sub(p.gate.until) < gateMemory
+	if !failing && !p.busy() && !p.rate.free.After(now) && !p.nextReturn.After(now) {
 		delete(s.projects, id)
+	}
+}
+
+// sweepEvery is how often projects are forgotten that could not be when their last call came back.
+const sweepEvery = 10 * time.Second
+
+// sweep forgets what need not be remembered any more.
+func (s *schedule) sweep(now time.Time) {
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	for id := range s.projects {
+		s.forget(now, id)
 	}
 }
 
@@ -123,6 +140,7 @@ func (s *schedule) remove(now time.Time, b *batch) []*task {
 // next grants a call: it takes the batch whose turn it is out of the schedule; nil when none may begin
 // now, for which permits give the reason. It returns as well the tasks that ended meanwhile.
 func (s *schedule) next(now time.Time) (b *batch, ended []*task) {
+	s.sweep(now)
 	s.flushOldest(now)
 	for len(s.timed) > 0 && !s.timed[0].wake.After(now) {
 		f := heap.Pop(&s.timed).(*flow)
@@ -230,11 +248,12 @@ func (s *schedule) drain(now time.Time) (tasks []*task) {
 // wakeAt is when next may have something although nothing else happens; zero: never.
 func (s *schedule) wakeAt(now time.Time) time.Time {
 	var at time.Time
-	if len(s.timed) > 0 {
+	why := s.permits.any(now)
+	if len(s.timed) > 0 && (why.granted() || !why.until.IsZero()) {
 		at = s.timed[0].wake
 	}
-	if until := s.permits.any(now).until; !until.IsZero() && (at.IsZero() || until.Before(at)) {
-		at = until
+	if !why.until.IsZero() && (at.IsZero() || why.until.Before(at)) {
+		at = why.until
 	}
 	return at
 }
