@@ -35,7 +35,7 @@ func TestCallsStopWhileNoAckIsConfirmed(t *testing.T) {
 		w.mu.Lock()
 		calls := len(w.calls)
 		w.mu.Unlock()
-		if most := (unconfirmedMost+1)*concurrency; calls > most || calls < concurrency {
+		if most := (unconfirmedMost + 1) * concurrency; calls > most || calls < concurrency {
 			t.Errorf("%d calls without a confirmed ack, want up to %d", calls, most)
 		}
 		away.Store(false)
