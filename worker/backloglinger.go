@@ -94,7 +94,7 @@ func (s *schedule) endBacklog(now time.Time, level int) {
 	}
 	for _, f := range slices.Clone(s.timed) {
 		if f.level == level {
-			s.place(now, f)
+			s.requeue(now, f)
 		}
 	}
 }
@@ -109,6 +109,6 @@ func (s *schedule) flushOldest(now time.Time) {
 		}
 		b.mustFlush = true
 		s.backlog.jobs -= b.jobs
-		s.place(now, b.flow)
+		s.requeue(now, b.flow)
 	}
 }

@@ -24,8 +24,8 @@ func (q *batchQueue) filled(b *batch) {
 	q.sealed = append(q.sealed, b)
 }
 
-// requeue takes a sealed batch back after a call: to the front, or behind the other sealed ones.
-func (q *batchQueue) requeue(b *batch, front bool) {
+// takeBack takes a sealed batch back after a call: to the front, or behind the other sealed ones.
+func (q *batchQueue) takeBack(b *batch, front bool) {
 	if front {
 		q.sealed = slices.Insert(q.sealed, 0, b)
 	} else {

@@ -76,8 +76,8 @@ func TestBatchQueueTakeIf(t *testing.T) {
 	if !slices.Equal(taken, want) || !slices.Equal(q.sealed, batches[:2]) || !slices.Equal(q.filling, batches[5:6]) {
 		t.Errorf("took %d, left %d sealed and %d filling; want 5, 2 and 1 of the right ones", len(taken), len(q.sealed), len(q.filling))
 	}
-	q.requeue(batches[7], true)
-	q.requeue(batches[6], false)
+	q.takeBack(batches[7], true)
+	q.takeBack(batches[6], false)
 	if !slices.Equal(q.sealed, []*batch{batches[7], batches[0], batches[1], batches[6]}) {
 		t.Error("batches that came back stand in the wrong order")
 	}

@@ -34,7 +34,7 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 func (s *schedule) applyRemoteClosure(now time.Time, c Closure) (tasks []*task) {
 	if c.Until.IsZero() {
 		if p := s.projects[c.ProjectID]; p != nil && p.gate.probeNow(now) {
-			s.placeAll(now, p)
+			s.requeueAll(now, p)
 		}
 		return nil
 	}
@@ -43,7 +43,7 @@ func (s *schedule) applyRemoteClosure(now time.Time, c Closure) (tasks []*task) 
 		if p.gate.until.Sub(now) > deferAfter {
 			tasks = s.deferBlocked(now, p)
 		}
-		s.placeAll(now, p)
+		s.requeueAll(now, p)
 	}
 	s.forget(now, c.ProjectID)
 	return tasks

@@ -110,7 +110,7 @@ func (s *schedule) join(now time.Time, f *flow, t *task) {
 		s.sealed(b)
 	}
 	if f.state == idle || len(f.queue.sealed) > 0 {
-		s.place(now, f)
+		s.requeue(now, f)
 	}
 }
 
@@ -145,7 +145,7 @@ func (s *schedule) next(now time.Time) (b *batch, ended []*task) {
 	for len(s.timed) > 0 && !s.timed[0].wake.After(now) {
 		f := heap.Pop(&s.timed).(*flow)
 		f.state = idle
-		s.place(now, f)
+		s.requeue(now, f)
 	}
 	if !s.permits.any(now).granted() {
 		return nil, nil
@@ -167,9 +167,9 @@ func (s *schedule) due(now time.Time, f *flow) (*batch, time.Time) {
 	return f.queue.next(now, func(b *batch) time.Time { return s.backlog.until(now, s.cfg.Linger, f.level, b) })
 }
 
-// place puts a flow where it belongs after something about it changed. A flow in a ring stays
+// requeue puts a flow where it belongs after something about it changed. A flow in a ring stays
 // there until its turn comes, and is looked at then.
-func (s *schedule) place(now time.Time, f *flow) {
+func (s *schedule) requeue(now time.Time, f *flow) {
 	switch f.state {
 	case ready:
 		return
@@ -192,11 +192,11 @@ func (s *schedule) place(now time.Time, f *flow) {
 	}
 }
 
-// placeAll does so for all flows of a project.
-func (s *schedule) placeAll(now time.Time, p *project) {
+// requeueAll does so for all flows of a project.
+func (s *schedule) requeueAll(now time.Time, p *project) {
 	for _, f := range p.flows {
 		if f != nil {
-			s.place(now, f)
+			s.requeue(now, f)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (closed tim
 		if !res.accepted() { // another goes next: it may be this one's message that fails
 			b.begun = now
 		}
-		b.flow.queue.requeue(b, res.accepted())
+		b.flow.queue.takeBack(b, res.accepted())
 		s.hold(now, p, b.jobs)
 	}
 	p.meter.count(now, res.jobs, now.Sub(began))
@@ -217,7 +217,7 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (closed tim
 	if closed > deferAfter {
 		tasks = s.deferBlocked(now, p)
 	}
-	s.placeAll(now, p)
+	s.requeueAll(now, p)
 	s.forget(now, b.key.project)
 	return closed, opened, tasks
 }

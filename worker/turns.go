@@ -46,7 +46,7 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 			(*ring)[0] = nil
 			*ring = (*ring)[1:]
 			f.state, f.deficit = idle, 0
-			s.place(now, f)
+			s.requeue(now, f)
 			continue
 		case !why.granted():
 			*ring = append((*ring)[1:], f)
