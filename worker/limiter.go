@@ -37,8 +37,9 @@ func newLimiter(ceiling int) limiter { return limiter{ceiling: ceiling, allowed:
 // calls is how many calls may be in flight.
 func (l *limiter) calls() int { return int(l.allowed) }
 
-// learn records the result of a project's call, and how many others are in flight, probes apart. Of calls that were in flight together one sign counts: they all met the same moment. A
-// probe that fails says nothing new.
+// learn records the result of a project's call, and how many others are in flight, probes apart. Of
+// calls that were in flight together one sign counts: they all met the same moment. A probe that fails
+// says nothing new.
 func (l *limiter) learn(now time.Time, project string, its permit, others int, err *chatapi.Error) {
 	earlier := its.cuts < l.cuts
 	if earlier && !its.probe {
