@@ -1,7 +1,10 @@
 package chatapi
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -58,6 +61,10 @@ type Error struct {
 	// False means that nothing was delivered.
 	MayBeDelivered bool
 
+	// Unsent is true when no request of the call itself left: there was no token to
+	// make it with, or it could not be written down.
+	Unsent bool
+
 	// Detail is what the server or the network said: at most 512 bytes, one line,
 	// printable, with token, client secret and message text taken out. It is a
 	// server's text and may name recipients.
@@ -94,6 +101,24 @@ func (e *Error) Error() string {
 		b.WriteString(": " + e.Err.Error())
 	}
 	return b.String()
+}
+
+// MayConcernMessage reports whether the message or the recipients of the call may
+// be the cause, rather than the credential, the address or the state of the API: a
+// refusal, and what a gateway says that looks into calls. While calls with other
+// messages succeed, halving such a call may tell who causes it.
+func (e *Error) MayConcernMessage() bool {
+	switch e.Status {
+	case http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError:
+		return !e.Unsent
+	}
+	return e.Kind == Refused
+}
+
+// TimedOut reports whether the API, or a gateway before it, took longer for the
+// call than was waited: fewer recipients may take less.
+func (e *Error) TimedOut() bool {
+	return !e.Unsent && (e.Status == http.StatusGatewayTimeout || e.Status == 0 && errors.Is(e.Err, context.DeadlineExceeded))
 }
 
 // Unwrap returns the cause, or nil.

@@ -26,6 +26,11 @@ type Report struct {
 	// that were asked for, each once; all others were delivered.
 	Failures []Failure
 
+	// Doubt says, without naming anybody, why the reply was understood only in part:
+	// it reports failures that cannot be told whom they concern. Empty: it was
+	// understood. Who is not in Failures counts as delivered all the same.
+	Doubt string
+
 	// Unknown are ids that the API named although nobody asked for them: at most
 	// 16, and none longer than 128 bytes. They change nothing.
 	Unknown []string

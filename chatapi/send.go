@@ -32,7 +32,7 @@ func (c *Client) Send(ctx context.Context, n Notification) (Report, error) {
 	body, err := n.encode()
 	if err != nil {
 		// Only text that is not UTF-8 can do this, and no later attempt mends it.
-		return Report{}, &Error{Kind: Refused, Op: c.op, Detail: oneLine("encode the call: "+err.Error(), maxDetail), Err: err}
+		return Report{}, &Error{Kind: Refused, Op: c.op, Unsent: true, Detail: oneLine("encode the call: "+err.Error(), maxDetail), Err: err}
 	}
 	token, failure := c.tokens.get(ctx, "")
 	if failure != nil {

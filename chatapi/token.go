@@ -62,7 +62,7 @@ func (c *tokenCache) get(ctx context.Context, refused string) (string, *Error) {
 		return r.token, r.failure
 	case <-ctx.Done():
 		failure := interrupted(ctx, ctx.Err(), c.timeout, nil)
-		failure.Op = c.op
+		failure.Op, failure.Unsent = c.op, true
 		return "", failure
 	}
 }
@@ -73,6 +73,9 @@ func (c *tokenCache) refresh(r *refresh) {
 	defer cancel()
 	asked := time.Now() // the token may have been made as early as this
 	token, lifetime, failure := c.fetch(ctx)
+	if failure != nil {
+		failure.Unsent = true
+	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
