@@ -108,7 +108,8 @@ func TestHeadersTravel(t *testing.T) {
 		t.Errorf("at first the headers are %q", l.Headers)
 	}
 	known := l.History
-	known.Attempts, known.Unreadable, known.LastError = 3, 2, "503 for now"
+	known.Attempts, known.Suspected, known.LastError = 3, 2, "503 for now"
+	known.Ambiguous, known.CallSize = []Tried{{2, 3}, {1, 1}}, 7
 	for deferrals := 1; deferrals <= 2; deferrals++ {
 		known.Deferrals = deferrals
 		asked := known
@@ -132,7 +133,7 @@ func TestHeadersTravel(t *testing.T) {
 	parts := take(t, jobs, 2)
 	for _, part := range parts {
 		check("split", part.Stream, part.Seq, part.History)
-		if part.Attempts != 3 || part.Deferrals != 2 || part.Unreadable != 2 || part.LastError != "503 for now" {
+		if part.Attempts != 3 || part.Deferrals != 2 || part.Suspected != 2 || part.CallSize != 7 || !slices.Equal(part.Ambiguous, known.Ambiguous) || part.LastError != "503 for now" {
 			t.Errorf("a part remembers %+v", part.History)
 		}
 	}
@@ -242,7 +243,7 @@ func TestLettersOfOlderVersions(t *testing.T) {
 	if want := (History{Attempts: 4, PublishedAt: published, Replays: 2}); !reflect.DeepEqual(dead.History, want) {
 		t.Errorf("an old letter remembers %+v, want %+v", dead.History, want)
 	}
-	dead.LastError, dead.Unreadable, dead.Deferrals, dead.Headers = "503", 1, 2, map[string][]string{"X-App": {"one"}}
+	dead.LastError, dead.Suspected, dead.Deferrals, dead.Headers = "503", 1, 2, map[string][]string{"X-App": {"one"}}
 	data, err := json.Marshal(dead)
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -23,8 +24,16 @@ type History struct {
 	Replays int `json:"replays"`
 	// LastError is the error of the last call, as one line, shortened to 256 bytes.
 	LastError string `json:"-"`
-	// Unreadable counts the calls whose answer could not be read and may have meant delivery.
-	Unreadable int `json:"-"`
+	// LastStatus is the HTTP status of the last call that failed. Zero: it had none.
+	LastStatus int `json:"-"`
+	// Ambiguous counts, for the recipients of the job in their order, the calls that failed and may have
+	// been delivered all the same. Empty: there was none.
+	Ambiguous []Tried `json:"-"`
+	// Suspected counts the calls that failed in a row while others of the project succeeded.
+	Suspected int `json:"-"`
+	// CallSize is how many recipients a call with this job may have, because it failed with more. Zero:
+	// as many as any.
+	CallSize int `json:"-"`
 	// Deferrals counts how often the job was deferred.
 	Deferrals int `json:"-"`
 	// Headers are the producer's headers, such as traceparent: all but those of NATS and of
@@ -33,14 +42,20 @@ type History struct {
 	Headers map[string][]string `json:"-"`
 }
 
+// Tried says of some recipients, who follow one another in a job, how many calls were made for them.
+type Tried struct{ Recipients, Calls int }
+
 // Headers that hold the history.
 const (
-	headerPublished  = "Chatrelay-Published" // RFC 3339
-	headerAttempts   = "Chatrelay-Attempts"
-	headerError      = "Chatrelay-Error"
-	headerReplays    = "Chatrelay-Replays"
-	headerUnreadable = "Chatrelay-Unreadable"
-	headerDeferrals  = "Chatrelay-Deferrals"
+	headerPublished = "Chatrelay-Published" // RFC 3339
+	headerAttempts  = "Chatrelay-Attempts"
+	headerError     = "Chatrelay-Error"
+	headerStatus    = "Chatrelay-Status"
+	headerReplays   = "Chatrelay-Replays"
+	headerAmbiguous = "Chatrelay-Ambiguous" // such as 2*150,1*350: two calls for 150 recipients, one for the other 350
+	headerSuspected = "Chatrelay-Suspected"
+	headerCallSize  = "Chatrelay-Call-Size"
+	headerDeferrals = "Chatrelay-Deferrals"
 )
 
 // encode sets the headers that decodeHistory reads. Zero values get no header.
@@ -59,7 +74,12 @@ func (h *History) encode(header nats.Header) {
 	}
 	number(headerAttempts, h.Attempts)
 	number(headerReplays, h.Replays)
-	number(headerUnreadable, h.Unreadable)
+	if len(h.Ambiguous) > 0 {
+		header.Set(headerAmbiguous, encodeTried(h.Ambiguous))
+	}
+	number(headerStatus, h.LastStatus)
+	number(headerSuspected, h.Suspected)
+	number(headerCallSize, h.CallSize)
 	number(headerDeferrals, h.Deferrals)
 	if h.LastError != "" {
 		header.Set(headerError, oneLine(h.LastError, 256))
@@ -82,8 +102,14 @@ func decodeHistory(header nats.Header) (h History) {
 			h.Attempts, _ = strconv.Atoi(value)
 		case headerReplays:
 			h.Replays, _ = strconv.Atoi(value)
-		case headerUnreadable:
-			h.Unreadable, _ = strconv.Atoi(value)
+		case headerAmbiguous:
+			h.Ambiguous = decodeTried(value)
+		case headerStatus:
+			h.LastStatus, _ = strconv.Atoi(value)
+		case headerSuspected:
+			h.Suspected, _ = strconv.Atoi(value)
+		case headerCallSize:
+			h.CallSize, _ = strconv.Atoi(value)
 		case headerDeferrals:
 			h.Deferrals, _ = strconv.Atoi(value)
 		case headerError:
@@ -99,6 +125,28 @@ func decodeHistory(header nats.Header) (h History) {
 	}
 	dropLargest(h.Headers)
 	return h
+}
+
+func encodeTried(all []Tried) string {
+	var b strings.Builder
+	for i, t := range all {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%d*%d", t.Calls, t.Recipients)
+	}
+	return b.String()
+}
+
+func decodeTried(value string) (all []Tried) {
+	for one := range strings.SplitSeq(value, ",") {
+		var t Tried
+		if n, err := fmt.Sscanf(one, "%d*%d", &t.Calls, &t.Recipients); n != 2 || err != nil || t.Calls < 0 || t.Recipients < 1 {
+			return nil
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 // maxHeaders bounds the producer's headers that travel, in bytes as headerSize counts them. The

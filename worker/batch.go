@@ -20,6 +20,7 @@ type part struct {
 	// first says that the part beneath in the stack is the other half of a refused one, and
 	// suspect that its other half was accepted, so that the cause must be in here.
 	first, suspect bool
+	trouble
 }
 
 // key says which jobs may share a call.
@@ -39,22 +40,30 @@ type batch struct {
 	// taken holds who is in the batch while it takes jobs, once they are more than a few: no
 	// recipient stands twice in a call.
 	taken map[string]struct{}
-	// begun is when the batch took its first job, or came back after a failed call; joined when it
+	// begun is when the batch took its first job, or may go again after a failed call; joined when it
 	// took its last one. mustFlush says that it may go although more jobs would come, because the
 	// window is needed, and sealed that it takes no more.
 	begun, joined     time.Time
 	again             bool // lately there was a batch of the same key
 	mustFlush, sealed bool
 
-	jobs   int    // tasks at the start
-	size   int    // recipients at the start
-	permit permit // of its call in flight
+	jobs              int       // tasks at the start
+	size              int       // recipients at the start
+	permit            permit    // of its call in flight
+	troubled          time.Time // when a call of it failed first, but for refusals; zero: none did
+	alone, maybeAlone bool      // that fails, of its project; see judge
+	limit             int       // recipients that a call may have, as larger ones failed; 0: as many as any
 
 	// The results of the calls of its parts; see refuse.
 	accepted      bool
 	refusals      int
-	refusalStatus int // -1 when they differ
-	refusedAlone  int // recipients refused when they stood alone
+	refusalStatus int  // -1 when they differ
+	refusedAlone  int  // recipients refused when they stood alone
+	whole         bool // the message is at fault: it is not halved any more
+	// What it tells about the size of calls: the largest that was accepted, the smallest that was
+	// refused, and whether what was held to be at fault for a refusal was accepted in the end.
+	mostAccepted, leastRefused int
+	disproved                  bool
 
 	// Most batches have one part, and where messages are distinct one recipient: here they are.
 	one  [1]part
@@ -83,6 +92,10 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 		}
 	}
 	p := &b.parts[0]
+	p.suspected = max(p.suspected, t.lease.Suspected)
+	if size := t.lease.CallSize; size > 0 && (b.limit == 0 || size < b.limit) {
+		b.limit = size
+	}
 	before := len(p.recipients)
 	for _, id := range ids {
 		if !b.take(id, p.recipients[:before]) {
@@ -134,9 +147,16 @@ func (p *part) tasks() []*task {
 }
 
 // dissolve takes the batch apart, and returns the tasks whose lease did not lapse: each with the
-// recipients that are still to be called for in rest.
+// recipients that are still to be called for in rest, and what is known of them in its history.
 func (b *batch) dissolve() []*task {
 	var all []*task
+	size := 0
+	for _, p := range b.parts {
+		size = max(size, len(p.recipients))
+	}
+	if b.limit > 0 || len(b.parts) == 1 {
+		size = min(size, b.limit)
+	}
 	for _, p := range b.parts {
 		for _, r := range p.recipients {
 			t := r.task
@@ -145,18 +165,28 @@ func (b *batch) dissolve() []*task {
 			}
 			if t.rest == nil {
 				all = append(all, t)
+				t.lease.Suspected, t.lease.CallSize = 0, size
 			}
 			t.rest = append(t.rest, r.id)
+			t.lease.Suspected = max(t.lease.Suspected, p.suspected)
+			t.countTries(r.id, p.ambiguous)
 		}
+	}
+	for _, t := range all {
+		t.remember()
 	}
 	b.parts = nil
 	return all
 }
 
-// prepare makes the last part what the next call is to deliver: without whom it is too late for, and
-// halved if it is known to be at fault. It returns the tasks that ended by that, and false when
-// nothing is left to call.
-func (b *batch) prepare(now time.Time) (ended []*task, callable bool) {
+// prepare makes the last part what the next call is to deliver, to at most so many: without whom it is
+// too late for, and halved if it is known to be at fault. Refused sets the size from which calls are
+// refused for it; 0: none. It returns the tasks that ended by that, and false when nothing is left to call.
+func (b *batch) prepare(now time.Time, most, refused int) (ended []*task, callable bool) {
+	if b.limit > 0 {
+		most = min(most, b.limit)
+	}
+	forSize := refused > 0 && b.leastRefused >= refused
 	for len(b.parts) > 0 {
 		last := b.next()
 		ended = append(ended, last.dropLapsed(now)...)
@@ -174,7 +204,10 @@ func (b *batch) prepare(now time.Time) (ended []*task, callable bool) {
 		switch {
 		case len(kept) == 0:
 			b.drop()
-		case last.suspect && len(kept) > 1:
+		case len(kept) > most:
+			b.cut(most)
+			return ended, true
+		case last.suspect && len(kept) > 1 && !forSize:
 			b.halve()
 		default:
 			return ended, true
@@ -202,24 +235,4 @@ func (b *batch) notification() chatapi.Notification {
 		ids[i] = r.id
 	}
 	return chatapi.Notification{ProjectID: b.key.project, Message: b.key.message, WovenIDs: ids}
-}
-
-// setPool keeps empty maps that were grown before, for the batches to come.
-type setPool []map[string]struct{}
-
-func (s *setPool) get() map[string]struct{} {
-	if n := len(*s); n > 0 {
-		m := (*s)[n-1]
-		*s = (*s)[:n-1]
-		return m
-	}
-	return map[string]struct{}{}
-}
-
-func (s *setPool) put(m map[string]struct{}) {
-	const most = 64
-	if m != nil && len(*s) < most {
-		clear(m)
-		*s = append(*s, m)
-	}
 }

@@ -1,19 +1,21 @@
 package worker
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
-// batchQueue is the batches of a flow: those that are sealed, in the order of their calls, and those
-// that still take jobs, in the order in which they were begun. So what is full does not wait behind
-// what is still filling.
-type batchQueue struct{ sealed, filling []*batch }
+// batchQueue is the batches of a flow: those that are sealed, in the order of their calls; those that
+// still take jobs, in the order in which they were begun; and those that rest after a failure, in the
+// order in which they may go again. So what is full does not wait behind what is still filling, and
+// nobody behind what failed.
+type batchQueue struct{ sealed, filling, resting []*batch }
 
-func (q *batchQueue) empty() bool { return len(q.sealed)+len(q.filling) == 0 }
+func (q *batchQueue) empty() bool { return len(q.sealed)+len(q.filling)+len(q.resting) == 0 }
 
-// all are the batches from the first to the last.
-func (q *batchQueue) all() []*batch { return slices.Concat(q.sealed, q.filling) }
+// all are the batches from the first to the last; those that failed come last.
+func (q *batchQueue) all() []*batch { return slices.Concat(q.sealed, q.filling, q.resting) }
 
 // begin adds a batch that takes jobs.
 func (q *batchQueue) begin(b *batch) { q.filling = append(q.filling, b) }
@@ -24,19 +26,32 @@ func (q *batchQueue) filled(b *batch) {
 	q.sealed = append(q.sealed, b)
 }
 
-// takeBack takes a sealed batch back after a call: to the front, or behind the other sealed ones.
-func (q *batchQueue) takeBack(b *batch, front bool) {
-	if front {
+// takeBack takes a sealed batch back after a call: to the front, or to rest until it may go again.
+func (q *batchQueue) takeBack(now time.Time, b *batch) {
+	if !b.next().notBefore.After(now) {
 		q.sealed = slices.Insert(q.sealed, 0, b)
-	} else {
-		q.sealed = append(q.sealed, b)
+		return
+	}
+	at, _ := slices.BinarySearchFunc(q.resting, b, func(other, b *batch) int {
+		return cmp.Or(other.begun.Compare(b.begun), -1) // behind its equals
+	})
+	q.resting = slices.Insert(q.resting, at, b)
+}
+
+// wake ends the rest of all that rest.
+func (q *batchQueue) wake(now time.Time) {
+	for _, b := range q.resting {
+		for i := range b.parts {
+			b.parts[i].notBefore = now
+		}
+		b.begun = now
 	}
 }
 
 // next says which batch is to be called next, and when: the first sealed one at once, unless one
-// that takes jobs has had its time and was begun earlier. Of an empty queue it is nil and never,
-// which is the zero time.
-func (q *batchQueue) next(now time.Time, due func(*batch) time.Time) (next *batch, at time.Time) {
+// that takes jobs or rested has had its time and was begun earlier. What failed does not probe a gate
+// while there is anything else. Of an empty queue it is nil and never, which is the zero time.
+func (q *batchQueue) next(now time.Time, probing bool, due func(*batch) time.Time) (next *batch, at time.Time) {
 	// The first of those that are filling need not be the first to be due, but nearly so.
 	const few = 8
 	for _, b := range q.filling[:min(len(q.filling), few)] {
@@ -47,10 +62,16 @@ func (q *batchQueue) next(now time.Time, due func(*batch) time.Time) (next *batc
 			break
 		}
 	}
-	switch {
-	case len(q.sealed) > 0 && (next == nil || at.After(now) || q.sealed[0].begun.Before(next.begun)):
-		return q.sealed[0], now
-	case next == nil:
+	if len(q.sealed) > 0 && (next == nil || at.After(now) || q.sealed[0].begun.Before(next.begun)) {
+		next, at = q.sealed[0], now
+	}
+	if len(q.resting) > 0 {
+		rested := q.resting[0].begun
+		if next == nil || !probing && (rested.Before(next.begun) || at.After(now) && rested.Before(at)) {
+			next, at = q.resting[0], rested
+		}
+	}
+	if next == nil {
 		return nil, time.Time{}
 	}
 	return next, later(now, at)
@@ -58,7 +79,9 @@ func (q *batchQueue) next(now time.Time, due func(*batch) time.Time) (next *batc
 
 // take takes a batch out.
 func (q *batchQueue) take(b *batch) {
-	if b.sealed {
+	if i := slices.Index(q.resting, b); i >= 0 {
+		q.resting = without(q.resting, i)
+	} else if b.sealed {
 		q.sealed = without(q.sealed, slices.Index(q.sealed, b))
 	} else {
 		q.filling = without(q.filling, slices.Index(q.filling, b))
@@ -68,7 +91,7 @@ func (q *batchQueue) take(b *batch) {
 // takeIf takes those out that take says, which is asked from the last to the first, and returns them
 // in that order.
 func (q *batchQueue) takeIf(take func(*batch) bool) (taken []*batch) {
-	for _, list := range []*[]*batch{&q.filling, &q.sealed} {
+	for _, list := range []*[]*batch{&q.resting, &q.filling, &q.sealed} {
 		for i, b := range slices.Backward(*list) {
 			if take(b) {
 				taken = append(taken, b)

@@ -46,7 +46,7 @@ func TestBatchQueueNext(t *testing.T) {
 		if c.at < 0 {
 			want = time.Time{}
 		}
-		b, at := q.next(begun.Add(time.Duration(c.now)*time.Millisecond), due)
+		b, at := q.next(begun.Add(time.Duration(c.now)*time.Millisecond), false, due)
 		if i := slices.Index(q.all(), b); i != c.next || !at.Equal(want) {
 			t.Errorf("%s: %d in %v, want %d in %v", c.name, i, at.Sub(begun), c.next, want.Sub(begun))
 		}
@@ -76,9 +76,13 @@ func TestBatchQueueTakeIf(t *testing.T) {
 	if !slices.Equal(taken, want) || !slices.Equal(q.sealed, batches[:2]) || !slices.Equal(q.filling, batches[5:6]) {
 		t.Errorf("took %d, left %d sealed and %d filling; want 5, 2 and 1 of the right ones", len(taken), len(q.sealed), len(q.filling))
 	}
-	q.takeBack(batches[7], true)
-	q.takeBack(batches[6], false)
-	if !slices.Equal(q.sealed, []*batch{batches[7], batches[0], batches[1], batches[6]}) {
+	now := time.Time{}.Add(time.Hour)
+	for i, wait := range map[int]time.Duration{7: 0, 6: 3, 4: 1, 3: 2} {
+		b := batches[i]
+		b.parts[0].notBefore, b.begun = now.Add(wait), now.Add(wait)
+		q.takeBack(now, b)
+	}
+	if !slices.Equal(q.sealed, []*batch{batches[7], batches[0], batches[1]}) || !slices.Equal(q.resting, []*batch{batches[4], batches[3], batches[6]}) {
 		t.Error("batches that came back stand in the wrong order")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -12,14 +13,11 @@ import (
 // the batch was ever accepted and the refusals are alike, the message is at fault, and no more calls
 // are spent.
 func (b *batch) refuse(now time.Time, res *result) {
-	switch {
-	case b.refusals == 0:
-		b.refusalStatus = res.err.Status
-	case b.refusalStatus != res.err.Status:
-		b.refusalStatus = -1
-	}
-	b.refusals++
-	if b.cost() > 1 {
+	b.countRefusal(res.err)
+	if n := b.cost(); n > 1 {
+		if b.leastRefused == 0 || n < b.leastRefused {
+			b.leastRefused = n
+		}
 		b.halve()
 		return
 	}
@@ -29,6 +27,17 @@ func (b *batch) refuse(now time.Time, res *result) {
 		res.ended = append(res.ended, b.next().dropLapsed(now)...)
 		b.buryNext(fmt.Sprintf("not called for: the message was refused for every one of %d others: %s", b.refusedAlone, res.err.Error()), res)
 	}
+}
+
+// countRefusal remembers whether refusals are alike.
+func (b *batch) countRefusal(err *chatapi.Error) {
+	switch {
+	case b.refusals == 0:
+		b.refusalStatus = err.Status
+	case b.refusalStatus != err.Status:
+		b.refusalStatus = -1
+	}
+	b.refusals++
 }
 
 // buryNext gives up the recipients of the last part.
@@ -60,6 +69,7 @@ func (b *batch) halve() {
 	p := *b.next()
 	b.drop()
 	n := len(p.recipients)
+	p.suspected = 0 // it may be the other half
 	// The same batch is halved in the same way, so that what happened can be done again.
 	coin := rand.New(rand.NewPCG(uint64(b.size)<<32|uint64(n), uint64(b.refusals))) //nolint:gosec // not a secret: which half a recipient is in
 	one, other := make([]recipient, 0, (n+1)/2), make([]recipient, 0, n/2)
@@ -71,5 +81,15 @@ func (b *batch) halve() {
 	if n%2 == 1 {
 		one = append(one, p.recipients[n-1])
 	}
-	b.parts = append(b.parts, part{recipients: other}, part{recipients: one, first: true})
+	b.parts = append(b.parts, part{recipients: other, trouble: p.trouble}, part{recipients: one, first: true, trouble: p.trouble})
+}
+
+// cut takes so many recipients of the last part for the next call; the others are the part beneath.
+func (b *batch) cut(size int) {
+	p := *b.next()
+	p.suspect, p.first = false, false // of what is refused for its size, both halves may be
+	rest := p
+	p.recipients, rest.recipients = p.recipients[:size:size], p.recipients[size:]
+	b.parts[len(b.parts)-1] = rest
+	b.parts = append(b.parts, p)
 }

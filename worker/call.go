@@ -34,7 +34,7 @@ func (w *Worker) runCall(ctx context.Context, b *batch) (o outcome) {
 	res := b.record(ended, w.cfg, report, err)
 	e := Event{
 		Kind: EventCall, ProjectID: b.key.project, Priority: b.key.priority, Jobs: res.jobs, Recipients: len(n.WovenIDs),
-		Delivered: res.delivered, Unknown: res.unknown, Status: res.status, Duration: ended.Sub(began),
+		Delivered: res.delivered, Doubt: res.doubt, Unknown: res.unknown, Status: res.status, Duration: ended.Sub(began),
 	}
 	if res.err != nil {
 		e.Err, e.Ambiguous = res.err, res.err.MayBeDelivered

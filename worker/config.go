@@ -41,9 +41,10 @@ type Config struct {
 	Window int
 	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
-	// BuryAmbiguous makes a call that failed and may have been delivered all the same the last
-	// one: its recipients are dead-lettered as ambiguous. Without it such a call is repeated.
-	BuryAmbiguous bool
+	// MaxAmbiguous is how often a recipient is called for, on account of one job, by calls that fail
+	// and may have been delivered all the same; then it is dead-lettered as ambiguous. It bounds how
+	// often somebody gets the same message. Zero: 5.
+	MaxAmbiguous int
 	// CallsPerSecond and RecipientsPerSecond bound all calls together. Zero: no bound.
 	CallsPerSecond, RecipientsPerSecond float64
 	// ProjectCallsPerSecond and ProjectRecipientsPerSecond bound those of each project. Zero: no
@@ -74,6 +75,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.RetryFor <= 0 {
 		c.RetryFor = 24 * time.Hour
+	}
+	if c.MaxAmbiguous <= 0 {
+		c.MaxAmbiguous = 5
 	}
 	if c.MaxRetryAfter <= 0 {
 		c.MaxRetryAfter = time.Hour

@@ -39,7 +39,7 @@ func (b *stream) check(t *testing.T, after string) {
 			for i, x := range f.queue.all() {
 				waiting += x.jobs
 				taking, _, _ := b.schedule.open.find(x.key)
-				if n := len(f.queue.sealed); x.sealed != (i < n) || x.sealed == (taking == x) {
+				if n := len(f.queue.sealed); x.sealed != (i < n || i >= n+len(f.queue.filling)) || x.sealed == (taking == x) {
 					t.Fatalf("after %s a batch at %d of %d sealed ones: sealed %v, open to jobs %v", after, i, n, x.sealed, taking == x)
 				}
 				if !x.sealed {

@@ -58,23 +58,28 @@ func (c *core) nextWork(now time.Time) *work {
 }
 
 // callEnded takes back a batch after its call, which began at some time. It returns what happened to
-// the project's gate, if anything did.
-func (c *core) callEnded(now, began time.Time, b *batch, res result) *Event {
+// the project.
+func (c *core) callEnded(now, began time.Time, b *batch, res result) (events []Event) {
 	if err := res.err; c.stopping && !now.Before(c.deadline) && err != nil && err.MayBeDelivered {
 		c.cutOff += res.jobs
 	}
 	c.completer.add(now, res.ended...)
-	before := c.schedule.trouble(b.key.project)
-	wait, opened, tasks := c.schedule.ended(now, began, b, res)
+	kind, wide := c.schedule.closure(b.key.project)
+	change, tasks := c.schedule.ended(now, began, b, res)
 	c.completer.add(now, tasks...)
-	if wait == 0 && !opened {
-		return nil
+	e := Event{ProjectID: b.key.project, Status: res.status, Allowed: c.schedule.permits.limiter.calls()}
+	switch change.gate {
+	case gateFailed:
+		e.Kind, e.Wait, e.Narrow, e.Err, e.Again = EventGate, change.wait, !change.wide, res.err, res.err.Kind == kind && change.wide == wide
+		events = append(events, e)
+	case gateOpened:
+		e.Kind = EventGate
+		events = append(events, e)
 	}
-	e := &Event{Kind: EventGate, ProjectID: b.key.project, Wait: wait, Status: res.status, Allowed: c.schedule.permits.limiter.calls()}
-	if wait > 0 {
-		e.Err, e.Again = res.err, res.err.Kind == before
+	if change.size {
+		events = append(events, Event{Kind: EventCallSize, ProjectID: b.key.project, Recipients: b.flow.project.size.known(), Again: change.again})
 	}
-	return e
+	return events
 }
 
 // workEnded takes back what a handler left undone.

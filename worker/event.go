@@ -17,6 +17,7 @@ const (
 	EventSplit    EventKind = "split"    // a large job was replaced by its parts
 	EventReleased EventKind = "released" // jobs were given back unstarted
 	EventGate     EventKind = "gate"     // a project's gate closed for Wait, or, Wait 0, works again
+	EventCallSize EventKind = "callsize" // the API takes so many Recipients in a call of the project; 0: it takes more again
 	EventTrouble  EventKind = "trouble"  // settling, deferring or splitting failed and is repeated
 )
 
@@ -32,13 +33,19 @@ type Event struct {
 	Delivered  int // recipients that the call delivered to
 	// Letters are what a settlement buried. They hold message text and recipients: not for logs.
 	Letters []queue.DeadLetter
+	// Narrow says of a gate that only one message of the project is known to fail: it waits, and the
+	// others go on.
+	Narrow bool
+	// Doubt says why the answer to a call was understood in part only; it names nobody.
+	Doubt string
 	// Unknown counts ids that the API named as failed although the call had not asked for them.
 	Unknown int
 
 	Status   int           // HTTP status of the call; 0 without an answer
 	Duration time.Duration // of the call, or of the settlement
 	Wait     time.Duration // until the next attempt
-	// Again says that the gate had closed for the same kind of failure before.
+	// Again says that the gate had closed for the same kind of failure before, or that a size of calls
+	// was known before.
 	Again bool
 	// Allowed is how many calls may be in flight at once after this event of a gate.
 	Allowed int

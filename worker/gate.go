@@ -10,15 +10,16 @@ import (
 
 // How long gates close. The first failures are likely a blip, so the first wait is short; it grows
 // so that after an outage the next probe comes within about half the time that the outage took, and
-// to a minute at most, which keeps small what an outage costs after its end. A wrong credential or
-// address is put right by people, who are not helped by hundreds of calls.
+// to a minute at most, which keeps small what an outage costs after its end.
 const (
 	gateFirst  = 500 * time.Millisecond
 	gateGrowth = 1.5
 	gateJitter = 0.3
 	gateMax    = time.Minute
-	gateHuman  = 15 * time.Second // at least, for a wrong credential or address
-	gateLimits = time.Second      // at least, for a 429 that names no time
+	gateLimits = time.Second // at least, for a 429 that names no time
+	// gateProbes is how many messages probe a gate in a row, while each may itself be why its call fails:
+	// a few bad ones, one behind another, do not hold the others back for long.
+	gateProbes = 3
 	// gateMemory is how long after its end a closure is remembered of a project that has nothing to call
 	// for: what comes then begins with a short wait.
 	gateMemory = 10 * time.Minute
@@ -28,41 +29,71 @@ const (
 
 // gate is a project's permission to call; elsewhere it is called a circuit breaker, whose "open" is
 // our "closed". The zero value is open.
+//
+//	open ─▶ suspicious  one message failed: it waits, others go, one call at a time
+//	     ─▶ closed      another failed as well, or the API asked for a pause: all wait
+//
+// A success opens it.
 type gate struct {
 	until  time.Time // closed before
 	closed time.Time // when it was last closed
-	// err is why it closed; nil after a success. While it is not nil, one call at a time goes:
-	// a probe.
+	// err is why it closed, or is suspicious; nil after a success. While it is not nil, one call at a
+	// time goes: a probe.
 	err     *chatapi.Error
+	wide    bool   // it is not only suspect that fails
+	suspect string // the message that failed first
+	probes  int    // of other messages that failed since the gate last closed
 	backoff *backoff.ExponentialBackOff
 }
 
-// fail closes the gate after a call that began at some time, and returns for how long: give or take
-// the jitter, a part of it. The many calls that were in flight together when the API went down count
-// as one failure.
-func (g *gate) fail(now, began time.Time, err *chatapi.Error, jitter float64) time.Duration {
-	if g.err != nil && !began.After(g.closed) {
-		if asked := demanded(err); asked > 0 {
+// fail takes down that a call for a message failed, which began at some time, and returns how long the
+// message is to wait, give or take the jitter, a part of it. The many calls that were in flight together
+// when the API went down count as one failure.
+func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, jitter float64) time.Duration {
+	asked := demanded(err)
+	switch {
+	case asked == 0 && (g.err == nil || !g.wide && g.suspect == message):
+		g.err, g.closed, g.until, g.suspect = err, now, now, message
+		return g.next(jitter)
+	case g.wide && !began.After(g.closed):
+		if asked > 0 {
 			g.err, g.until = err, later(g.until, now.Add(asked))
 		}
-		return g.until.Sub(now)
+		return max(0, g.until.Sub(now))
+	case g.wide && asked == 0 && err.MayConcernMessage() && g.probes+1 < gateProbes:
+		g.err, g.closed = err, now
+		g.probes++
+		return gateFirst
 	}
+	if !g.wide && g.backoff != nil {
+		g.backoff.Reset() // what the message waited so far was its own
+	}
+	wait := max(g.next(jitter), asked)
+	g.err, g.closed, g.until, g.wide, g.probes = err, now, now.Add(wait), true, 0
+	return wait
+}
+
+// next is the next wait of its backoff.
+func (g *gate) next(jitter float64) time.Duration {
 	if g.backoff == nil {
 		g.backoff = backoff.NewExponentialBackOff(
 			backoff.WithInitialInterval(gateFirst), backoff.WithMultiplier(gateGrowth), backoff.WithRandomizationFactor(jitter),
 			backoff.WithMaxInterval(gateMax), backoff.WithMaxElapsedTime(0))
 	}
-	wait := max(g.backoff.NextBackOff(), demanded(err))
-	g.err, g.closed, g.until = err, now, now.Add(wait)
-	return wait
+	return g.backoff.NextBackOff()
+}
+
+// closedFor is how long all calls of the project have to wait.
+func (g *gate) closedFor(now time.Time) time.Duration {
+	if !g.wide {
+		return 0
+	}
+	return max(0, g.until.Sub(now))
 }
 
 // demanded is how long the gate must stay closed whatever the backoff says.
 func demanded(err *chatapi.Error) time.Duration {
-	switch err.Kind {
-	case chatapi.Credential, chatapi.Misconfigured:
-		return max(gateHuman, err.RetryAfter)
-	case chatapi.Limited:
+	if err.Kind == chatapi.Limited {
 		return max(gateLimits, err.RetryAfter)
 	}
 	return err.RetryAfter
@@ -70,7 +101,7 @@ func demanded(err *chatapi.Error) time.Duration {
 
 // succeed opens the gate after a call that began at some time, and reports whether it was closed.
 // That an earlier call got through is a reason to try again after a blip, but none to ignore what
-// a 429 or a Retry-After demanded since, or that the credential was withdrawn.
+// a 429 or a Retry-After demanded since.
 func (g *gate) succeed(began time.Time) bool {
 	if g.err == nil || !began.After(g.closed) && demanded(g.err) > 0 {
 		return false
@@ -79,12 +110,12 @@ func (g *gate) succeed(began time.Time) bool {
 	return true
 }
 
-// probeNow lets the next probe of a closed gate go at once, and reports whether that changes anything.
+// probeNow lets the next probe of a closed gate go at once, and reports whether it is closed.
 func (g *gate) probeNow(now time.Time) bool {
-	if g.err == nil || !g.until.After(now) {
+	if g.err == nil {
 		return false
 	}
-	g.until = now
+	g.until = earlier(g.until, now)
 	return true
 }
 
@@ -96,7 +127,7 @@ func (g *gate) closeRemotely(now time.Time, c Closure) bool {
 		return false
 	}
 	g.err = &chatapi.Error{Op: "reported by another worker", Kind: c.Kind, Status: c.Status}
-	g.closed, g.until = now, until
+	g.closed, g.until, g.wide, g.probes = now, until, true, 0
 	return true
 }
 

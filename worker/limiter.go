@@ -71,7 +71,11 @@ func (l *limiter) othersWell(now time.Time, project string) bool {
 	return other.project != "" && now.Sub(other.at) < limiterMemory
 }
 
-// overload reports whether a failure is a sign that the host has too much to do.
+// overload reports whether a failure is a sign that the API's host has too much to do. That of the token
+// server says nothing about it.
 func overload(err *chatapi.Error) bool {
+	if err.Unsent {
+		return false
+	}
 	return err.Kind == chatapi.Limited || err.Status == 503 || err.Status == 504 || errors.Is(err, context.DeadlineExceeded)
 }

@@ -187,21 +187,42 @@ func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
 	return permit{probe, p.limiter.cuts}
 }
 
-// end takes back the permit of a call that began at some time, and adjusts the limiter and the
-// project's gate. It returns for how long the gate closed now, and whether it opened again.
-func (p *permits) end(now, began time.Time, id string, pr *project, its permit, res *result) (closed time.Duration, opened bool) {
+// end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
+// project's gate. It returns how long what failed is to wait, and what became of the gate. Whoever
+// fails alone, while others of the project succeed, waits alone.
+func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn gateTurn) {
+	pr := b.flow.project
 	if pr.inFlight--; pr.inFlight == 0 {
 		p.active--
 	}
 	p.inFlight--
-	if its.probe {
+	if b.permit.probe {
 		p.probes--
 	}
-	p.limiter.learn(now, id, its, p.inFlight-p.probes, res.err)
-	if res.accepted() {
-		pr.successes = min(pr.successes+1, p.concurrency)
-		return 0, pr.gate.succeed(began)
+	p.limiter.learn(now, b.key.project, b.permit, p.inFlight-p.probes, res.err)
+	switch {
+	case res.accepted():
+		if res.err == nil {
+			pr.succeeded = now
+			pr.successes = min(pr.successes+1, p.concurrency)
+		}
+		if pr.gate.succeed(began) {
+			turn = gateOpened
+		}
+		return 0, turn
+	case b.alone && demanded(res.err) == 0:
+		return 0, gateUntouched
 	}
 	pr.successes = 0
-	return pr.gate.fail(now, began, res.err, p.jitter), false
+	wait = pr.gate.fail(now, began, res.err, b.key.message, p.jitter)
+	return wait, gateFailed
 }
+
+// gateTurn is what a call's result did to its project's gate.
+type gateTurn int
+
+const (
+	gateUntouched gateTurn = iota
+	gateFailed             // it closed, or is suspicious
+	gateOpened
+)

@@ -7,8 +7,10 @@ type project struct {
 	// Owned by permits: whether a call may begin.
 	gate      gate
 	rate      rate
-	inFlight  int // calls
-	successes int // calls that came back well since the last failure
+	inFlight  int       // calls
+	successes int       // calls that came back well since the last failure
+	succeeded time.Time // when the last call did
+	size      callSize
 
 	// Owned by the schedule: what waits, and how it is served.
 	flows       [3]*flow

@@ -10,62 +10,53 @@ import (
 
 // result is the result of one call.
 type result struct {
-	ended     []*task // every recipient has an outcome, or the lease lapsed
-	jobs      int
-	delivered int
-	unknown   int
-	status    int
-	err       *chatapi.Error // nil when the call was accepted
+	ended      []*task // every recipient has an outcome, or the lease lapsed
+	jobs       int
+	recipients int // in the call
+	delivered  int
+	unknown    int
+	resting    int // parts at the end of the batch that have to wait, as their call failed
+	status     int
+	doubt      string         // why the answer was understood in part only
+	err        *chatapi.Error // nil when the call was accepted
 }
 
 // accepted reports whether the API handled the call, even if it refused it: then the project's gate
 // stays open.
 func (r *result) accepted() bool { return r.err == nil || r.err.Kind == chatapi.Refused }
 
-// maxUnreadable is how often a job is called for when the API answers 200 but cannot be
-// understood. Probably all were delivered to each time, so this also bounds the repeats.
-const maxUnreadable = 3
-
 // record records the result of the call of the last part. What is to go again stays in parts.
 func (b *batch) record(now time.Time, cfg Config, report chatapi.Report, err error) result {
 	p := b.next()
 	tasks := p.tasks()
-	res := result{status: report.Status, jobs: len(tasks)}
-	for _, t := range tasks {
-		t.lease.Attempts++
-	}
+	res := result{status: report.Status, jobs: len(tasks), recipients: b.cost()}
 	if err == nil {
-		res.unknown = len(report.Unknown)
+		countAttempt(tasks)
+		res.unknown, res.doubt = len(report.Unknown), report.Doubt
 		b.deliver(report, &res)
 		return res
 	}
 	res.err = apiError(err, cfg.MaxRetryAfter)
 	res.status = res.err.Status
+	if !res.err.Unsent {
+		countAttempt(tasks)
+	}
 	detail := res.err.Error()
 	for _, t := range tasks {
-		t.lease.LastError = detail
+		t.lease.LastError, t.lease.LastStatus = detail, res.status
 	}
 	if res.err.Kind == chatapi.Refused {
 		b.refuse(now, &res)
-		return res
+	} else {
+		b.callFailed(now, cfg, &res)
 	}
-	probably := res.err.Kind == chatapi.Unreadable && res.err.MayBeDelivered
-	for _, t := range tasks {
-		if probably {
-			t.lease.Unreadable++
-			t.unreadable = true
-		}
-	}
-	b.giveUp(&res, func(t *task) queue.Reason {
-		switch {
-		case probably && t.lease.Unreadable >= maxUnreadable, cfg.BuryAmbiguous && res.err.MayBeDelivered:
-			return queue.Ambiguous
-		case !now.Before(t.end(cfg.RetryFor)):
-			return queue.Exhausted
-		}
-		return ""
-	})
 	return res
+}
+
+func countAttempt(tasks []*task) {
+	for _, t := range tasks {
+		t.lease.Attempts++
+	}
 }
 
 // deliver gives every recipient of the last part, which was accepted, its outcome.
@@ -73,6 +64,8 @@ func (b *batch) deliver(report chatapi.Report, res *result) {
 	p := *b.next()
 	b.drop()
 	b.accepted = true
+	b.mostAccepted = max(b.mostAccepted, len(p.recipients))
+	b.disproved = b.disproved || p.suspect && len(p.recipients) == 1
 	if p.first && len(b.parts) > 0 {
 		b.next().suspect = true
 	}
@@ -100,14 +93,14 @@ func (b *batch) deliver(report chatapi.Report, res *result) {
 }
 
 // giveUp gives the recipients in the last part for whose task there is a reason that outcome.
-func (b *batch) giveUp(res *result, why func(*task) queue.Reason) {
+func (b *batch) giveUp(res *result, why func(*task, string) (queue.Reason, string)) {
 	last := b.next()
 	kept := last.recipients[:0]
 	for _, r := range last.recipients {
-		reason := why(r.task)
+		reason, detail := why(r.task, r.id)
 		if reason == "" {
 			kept = append(kept, r)
-		} else if r.task.fail(r.id, reason, res.err.Error(), res.err.Status) {
+		} else if r.task.fail(r.id, reason, detail, res.err.Status) {
 			res.ended = append(res.ended, r.task)
 		}
 	}

@@ -44,7 +44,7 @@ func (s *schedule) project(id string) *project {
 func (s *schedule) forget(now time.Time, id string) {
 	p := s.projects[id]
 	failing := p.gate.err != nil && now.Sub(p.gate.until) < gateMemory
-	if !failing && !p.busy() && !p.rate.free.After(now) && !p.nextReturn.After(now) {
+	if !failing && !p.busy() && !p.rate.free.After(now) && !p.nextReturn.After(now) && !p.size.again.After(now) {
 		delete(s.projects, id)
 	}
 }
@@ -82,7 +82,7 @@ func (s *schedule) add(now time.Time, l *queue.Lease) *task {
 	}
 	t, p := newTask(l), s.projects[l.Job.ProjectID]
 	var closed *gate
-	if p != nil && p.gate.until.Sub(now) > deferAfter && p.busy() {
+	if p != nil && p.gate.closedFor(now) > deferAfter && p.busy() {
 		closed = &p.gate
 	}
 	if t.triage(now, s.cfg, closed); t.state != inBatch {
@@ -164,7 +164,7 @@ func (s *schedule) next(now time.Time) (b *batch, ended []*task) {
 // due says which of the flow's batches is next, and when it has waited for company long enough; nil
 // when there is none.
 func (s *schedule) due(now time.Time, f *flow) (*batch, time.Time) {
-	return f.queue.next(now, func(b *batch) time.Time { return s.backlog.until(now, s.cfg.Linger, f.level, b) })
+	return f.queue.next(now, f.project.gate.err != nil, func(b *batch) time.Time { return s.backlog.until(now, s.cfg.Linger, f.level, b) })
 }
 
 // requeue puts a flow where it belongs after something about it changed. A flow in a ring stays
@@ -201,33 +201,13 @@ func (s *schedule) requeueAll(now time.Time, p *project) {
 	}
 }
 
-// ended takes a batch back after its call, which began at some time. It returns for how long the
-// project's gate closed now, whether it opened again, and which tasks wait for it elsewhere.
-func (s *schedule) ended(now, began time.Time, b *batch, res result) (closed time.Duration, opened bool, tasks []*task) {
-	p := b.flow.project
-	if len(b.parts) > 0 {
-		if !res.accepted() { // another goes next: it may be this one's message that fails
-			b.begun = now
-		}
-		b.flow.queue.takeBack(b, res.accepted())
-		s.hold(now, p, b.jobs)
-	}
-	p.meter.count(now, res.jobs, now.Sub(began))
-	closed, opened = s.permits.end(now, began, b.key.project, p, b.permit, &res)
-	if closed > deferAfter {
-		tasks = s.deferBlocked(now, p)
-	}
-	s.requeueAll(now, p)
-	s.forget(now, b.key.project)
-	return closed, opened, tasks
-}
-
-// trouble is the kind of failure for which a project's gate is closed; empty when it is not.
-func (s *schedule) trouble(id string) chatapi.Kind {
+// closure is the kind of failure for which a project's gate is closed, and whether for all messages;
+// empty when it is not closed.
+func (s *schedule) closure(id string) (kind chatapi.Kind, wide bool) {
 	if p := s.projects[id]; p != nil && p.gate.err != nil {
-		return p.gate.err.Kind
+		return p.gate.err.Kind, p.gate.wide
 	}
-	return ""
+	return "", false
 }
 
 // drain empties the schedule when the worker stops, and returns the tasks that were in batches.

@@ -203,8 +203,8 @@ func TestCallThatHangsIsCutOff(t *testing.T) {
 		if took := time.Since(begin); took != 5*time.Second {
 			t.Errorf("stopping took %v", took)
 		}
-		if len(w.freed) != 1 || len(w.acks) != 1 {
-			t.Errorf("%d released, %d acked; want 1 and 1", len(w.freed), len(w.acks))
+		if len(w.freed) != 0 || len(w.defers) != 1 || len(w.acks) != 1 || len(w.defers[0].History.Ambiguous) != 1 {
+			t.Errorf("%d released, deferred %+v, %d acked; want none, one that remembers the call, and 1", len(w.freed), w.defers, len(w.acks))
 		}
 		w.finish(w.start(Config{}), time.Minute)
 	})

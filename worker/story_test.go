@@ -232,10 +232,17 @@ func (s *story) comeBack(number int, report chatapi.Report, err error) {
 	c := s.calls[number]
 	delete(s.calls, number)
 	res := c.batch.record(s.now, s.cfg, report, err)
-	if e := s.callEnded(s.now, c.began, c.batch, res); e != nil && e.Wait > 0 {
-		s.say("gate of %s closes for %v: %s %d", e.ProjectID, e.Wait.Round(time.Millisecond), res.err.Kind, e.Status)
-	} else if e != nil {
-		s.say("gate of %s opens", e.ProjectID)
+	for _, e := range s.callEnded(s.now, c.began, c.batch, res) {
+		switch {
+		case e.Kind == EventCallSize:
+			s.say("%s: the API takes %d recipients in a call", e.ProjectID, e.Recipients)
+		case e.Wait > 0 && e.Narrow:
+			s.say("gate of %s suspicious, %q waits for %v: %s %d", e.ProjectID, c.batch.key.message, e.Wait.Round(time.Millisecond), res.err.Kind, e.Status)
+		case e.Wait > 0:
+			s.say("gate of %s closes for %v: %s %d", e.ProjectID, e.Wait.Round(time.Millisecond), res.err.Kind, e.Status)
+		default:
+			s.say("gate of %s opens", e.ProjectID)
+		}
 	}
 	if s.stopping {
 		s.release(s.unstarted(s.now))

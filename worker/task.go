@@ -14,8 +14,11 @@ type task struct {
 	open   int          // recipients without an outcome
 	failed []failure
 	state  taskState
-	// unreadable is set when an answer since the lease began may have meant delivery.
-	unreadable bool
+	// doubted is set when a call since the lease began failed and may have been delivered.
+	doubted bool
+	// tries counts, for recipients of whom there were any, the calls that failed and may have been
+	// delivered: before they came into their part of a batch.
+	tries map[string]int
 	// Of a returning task: when its job comes back, and for whom; nil: for everybody.
 	back time.Time
 	rest []string
@@ -48,7 +51,44 @@ type failure struct {
 }
 
 func newTask(l *queue.Lease) *task {
-	return &task{lease: l, open: len(l.Job.WovenIDs)}
+	t := &task{lease: l, open: len(l.Job.WovenIDs)}
+	rest := l.Job.WovenIDs
+	for _, run := range l.Ambiguous {
+		n := min(run.Recipients, len(rest))
+		for _, id := range rest[:n] {
+			t.countTries(id, run.Calls)
+		}
+		rest = rest[n:]
+	}
+	return t
+}
+
+// countTries adds calls for a recipient that failed and may have been delivered.
+func (t *task) countTries(id string, calls int) {
+	if calls == 0 {
+		return
+	}
+	if t.tries == nil {
+		t.tries = map[string]int{}
+	}
+	t.tries[id] += calls
+}
+
+// remember puts what is known of the rest into the job's history, those who were tried most often first.
+func (t *task) remember() {
+	t.lease.Ambiguous = nil
+	if len(t.tries) == 0 {
+		return
+	}
+	slices.SortStableFunc(t.rest, func(a, b string) int { return t.tries[b] - t.tries[a] })
+	for _, id := range t.rest {
+		runs, calls := t.lease.Ambiguous, t.tries[id]
+		if n := len(runs); n > 0 && runs[n-1].Calls == calls {
+			runs[n-1].Recipients++
+		} else {
+			t.lease.Ambiguous = append(runs, queue.Tried{Recipients: 1, Calls: calls})
+		}
+	}
 }
 
 // loseIfLapsed gives the task up if its lease lapsed, and reports whether it is lost.
@@ -89,7 +129,7 @@ func (t *task) close(recipients int) (settledNow bool) {
 
 // touched reports whether anything is known yet; what is untouched can simply be given back.
 func (t *task) touched() bool {
-	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.unreadable
+	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.doubted
 }
 
 // remaining are the recipients without an outcome, of a task that is in no batch any more.

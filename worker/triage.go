@@ -3,6 +3,7 @@ package worker
 import (
 	"time"
 
+	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -43,20 +44,25 @@ func (t *task) triage(now time.Time, cfg Config, closed *gate) {
 // that has met no failure yet, neither of its own nor by having waited for this gate before, gets
 // another chance: it may have grown old while no worker ran.
 func (t *task) block(now time.Time, closed *gate, retryFor time.Duration) {
-	end := t.end(retryFor)
+	last := t.lease.LastError
+	if t.lease.Attempts == 0 { // what others met is not its own failure
+		t.lease.LastError = "not called for, as calls of its project were held back: " + chatapi.LogText(closed.err)
+	}
 	switch {
 	case t.loseIfLapsed(now):
-		return
-	case t.lease.LastError != "" && !now.Before(end):
-		t.failAll(queue.Exhausted, closed.err.Error(), closed.err.Status)
-		return
+	case last != "" && !now.Before(t.end(retryFor)):
+		t.failAll(queue.Exhausted, t.lease.LastError, t.lease.LastStatus)
+	default:
+		t.retryAt(now, closed.until, retryFor)
 	}
-	t.lease.LastError = closed.err.Error()
-	if end.After(now) && end.Before(closed.until) {
-		t.returnAt(end)
-	} else {
-		t.returnAt(closed.until)
+}
+
+// retryAt has the job come back at the time, or when it is tried for the last time if that is before.
+func (t *task) retryAt(now, at time.Time, retryFor time.Duration) {
+	if end := t.end(retryFor); end.After(now) && end.Before(at) {
+		at = end
 	}
+	t.returnAt(at)
 }
 
 // returnAt has the job come back, at the time or when it expires if that is before.

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,8 +35,8 @@ func TestOneBadMessageDoesNotStarveItsProject(t *testing.T) {
 			t.Errorf("%d of 50 told within five minutes", told)
 		}
 		w.finish(r, 3*time.Hour)
-		if w.buried(queue.Exhausted) != 1 {
-			t.Errorf("%d exhausted, want the bad message alone", w.buried(queue.Exhausted))
+		if l := w.letter(queue.Refused); l.Message != "poison" || l.Attempts < suspectedEnough || !strings.Contains(l.Failures[0].Detail, "status 500") {
+			t.Errorf("letter %+v, want the bad message alone, with its own failures", l)
 		}
 	})
 }

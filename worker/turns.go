@@ -62,13 +62,16 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 		f.queue.take(b)
 		s.hold(now, f.project, -b.jobs)
 		s.seal(b)
-		out, callable := b.prepare(now)
+		size := &f.project.size
+		out, callable := b.prepare(now, size.limit(now, s.cfg.MaxRecipients), size.refused)
 		ended = append(ended, out...)
 		if !callable {
 			s.forget(now, b.key.project)
 			continue
 		}
 		f.deficit -= b.cost()
+		size.begin(b.cost())
+		b.judge(now, f.project)
 		b.permit = s.permits.begin(now, f.project, b.cost())
 		return b, ended
 	}

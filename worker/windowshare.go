@@ -105,7 +105,7 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 		rate := p.alone(s.cfg.Concurrency)
 		p.windowShare = max(least, int(rate*fits*shareTime.Seconds()))
 		switch {
-		case p.gate.err != nil, rate == 0 && p.inFlight > 0 && now.Sub(p.meter.since) > shareTime:
+		case p.gate.wide, rate == 0 && p.inFlight > 0 && now.Sub(p.meter.since) > shareTime:
 			// It fails, or its calls hang: who knows when its turn can come.
 			p.windowShare = least
 			deferred = append(deferred, s.deferExcess(now, p, 0)...)

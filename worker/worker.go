@@ -132,8 +132,8 @@ func (w *Worker) onResult(now time.Time, o outcome) {
 		w.core.workEnded(now, o.work, o.left)
 		return
 	}
-	if e := w.core.callEnded(now, o.began, o.batch, o.result); e != nil {
-		w.cfg.Hook(*e)
+	for _, e := range w.core.callEnded(now, o.began, o.batch, o.result) {
+		w.cfg.Hook(e)
 	}
 	if w.core.stopping {
 		w.release(w.core.unstarted(now))

@@ -46,7 +46,8 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.worker.Linger, "linger", 20*time.Millisecond, "how long a job waits for others that can share its call")
 	flags.IntVar(&f.worker.Concurrency, "concurrency", 64, "most calls in flight; the worker allows fewer while the API shows overload")
 	flags.DurationVar(&f.worker.RetryFor, "retry-for", 24*time.Hour, "how long a job is tried, counted from its publication or its deliver_at")
-	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "after a failed call that may have been delivered all the same: retry it, or bury its recipients in a dead letter")
+	flags.IntVar(&f.worker.MaxAmbiguous, "max-ambiguous", 5, "how often a recipient is called for, on account of one job, by calls that fail and may have been delivered all the same; then a dead letter says so")
+	flags.StringVar(&f.ambiguous, "on-ambiguous", "retry", "after the first such call: retry it, or bury its recipients in a dead letter, as --max-ambiguous 1 does")
 	flags.Float64Var(&f.worker.CallsPerSecond, "calls-per-second", 0, "most calls per second, of this worker; 0: no limit")
 	flags.Float64Var(&f.worker.RecipientsPerSecond, "recipients-per-second", 0, "most recipients per second, of this worker; 0: no limit")
 	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "most calls per second for each project; 0: no limit")
@@ -87,7 +88,9 @@ func (f *workerFlags) check() error {
 	if f.ambiguous != "retry" && f.ambiguous != "bury" {
 		return usagef("--on-ambiguous %q is neither retry nor bury", f.ambiguous)
 	}
-	f.worker.BuryAmbiguous = f.ambiguous == "bury"
+	if f.ambiguous == "bury" {
+		f.worker.MaxAmbiguous = 1
+	}
 	if f.worker.Linger == 0 {
 		f.worker.Linger = -1 // in a Config, zero is the default
 	}

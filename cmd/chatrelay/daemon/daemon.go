@@ -146,7 +146,7 @@ func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	d.metrics.event(e)
 	d.gates.event(e)
 	logEvent(d.log, e)
-	if e.Kind == worker.EventGate && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
+	if e.Kind == worker.EventGate && !e.Narrow && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
 		_ = q.PublishGate(gateStatus(e, time.Now())) // if it is lost, the others find out by themselves
 	}
 	if d.cfg.Worker.Hook != nil {

@@ -37,7 +37,9 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	switch {
 	case e.Kind == worker.EventTrouble:
 		line = log.Error()
-	case e.Kind == worker.EventGate && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
+	case e.Kind == worker.EventCallSize && !e.Again:
+		line = log.Warn()
+	case (e.Kind == worker.EventGate || e.Kind == worker.EventCallSize) && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
 		line = log.Debug() // already logged when the gate closed, or counted in the settlement
 	case e.Err != nil:
 		line = log.Warn()
@@ -90,10 +92,16 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 // eventMessage is what happened, in words.
 func eventMessage(e worker.Event) string {
 	switch {
+	case e.Kind == worker.EventGate && e.Narrow:
+		return "a message failed: it waits, and the project's other calls go one at a time"
 	case e.Kind == worker.EventGate && e.Wait > 0:
 		return "gate closed: the project's calls are held back"
 	case e.Kind == worker.EventGate:
 		return "gate opened: the project's calls go again"
+	case e.Kind == worker.EventCallSize && e.Recipients > 0:
+		return "the API takes no more recipients in a call of the project: --max-recipients can be lowered"
+	case e.Kind == worker.EventCallSize:
+		return "the API takes larger calls of the project again"
 	}
 	return string(e.Kind)
 }

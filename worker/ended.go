@@ -1,0 +1,48 @@
+package worker
+
+import "time"
+
+// change is what the end of a call changed for its project.
+type change struct {
+	gate gateTurn
+	wait time.Duration // of what failed; of all of the project's calls if wide
+	wide bool
+	// size says that another number of recipients is known to be what the API takes, and again that one
+	// was known before.
+	size, again bool
+}
+
+// ended takes a batch back after its call, which began at some time. It returns what changed for the
+// project, and which tasks wait elsewhere for their next call.
+func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, tasks []*task) {
+	p := b.flow.project
+	p.meter.count(now, res.jobs, now.Sub(began))
+	c.wait, c.gate = s.permits.end(now, began, b, &res)
+	c.wide = p.gate.wide
+	c.size, c.again = p.size.learn(now, b, &res)
+	if len(b.parts) > 0 {
+		tasks = s.takeBack(now, b, c.wait, res)
+	}
+	if p.gate.closedFor(now) > deferAfter {
+		tasks = append(tasks, s.deferBlocked(now, p)...)
+	}
+	s.requeueAll(now, p)
+	s.forget(now, b.key.project)
+	return c, tasks
+}
+
+// takeBack takes a batch back that goes again. If that is after a while, its jobs go back to the queue
+// until then.
+func (s *schedule) takeBack(now time.Time, b *batch, wait time.Duration, res result) []*task {
+	b.rest(now, res.resting, wait, res.err)
+	if at := b.next().notBefore; at.Sub(now) > deferAfter {
+		tasks := b.dissolve()
+		for _, t := range tasks {
+			t.retryAt(now, at, s.cfg.RetryFor)
+		}
+		return tasks
+	}
+	b.flow.queue.takeBack(now, b)
+	s.hold(now, b.flow.project, b.jobs)
+	return nil
+}

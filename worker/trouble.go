@@ -1,0 +1,160 @@
+package worker
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// trouble is what the recipients of one call met since their leases began: what is theirs alone, and
+// holds up nobody else.
+type trouble struct {
+	suspected int       // calls that failed in a row while others of the project succeeded
+	counted   bool      // among the recipients for whom alone the call fails
+	ambiguous int       // calls that failed and may have been delivered
+	notBefore time.Time // when the next one may go
+}
+
+// How long what failed waits. A failure that is its own is tried again with growing waits, up to
+// aloneMax. One that may have been delivered is tried soon once more, as it may have been a blip, and
+// then ever more seldom: the few tries that it has left span about ten minutes.
+const (
+	aloneMax        = 15 * time.Minute
+	ambiguousFirst  = time.Second
+	ambiguousGrowth = 8
+	// suspectedEnough is how often a recipient, or a message whoever it is for, fails alone before it is
+	// given up, where the API or a gateway before it objects to the call.
+	suspectedEnough = 5
+	// suspicion is for how long a success shows that the project's calls succeed.
+	suspicion = time.Minute
+)
+
+// wait is how long the next try waits at least.
+func (p *part) wait(alone bool, err *chatapi.Error) (wait time.Duration) {
+	if alone {
+		wait = growing(gateFirst, gateGrowth, p.suspected)
+	}
+	if err.MayBeDelivered {
+		most := 0
+		for _, r := range p.recipients {
+			most = max(most, r.task.tries[r.id])
+		}
+		wait = max(wait, growing(ambiguousFirst, ambiguousGrowth, most+p.ambiguous))
+	}
+	return wait
+}
+
+// growing is a wait that grows with the number of failures, from the first on.
+func growing(first time.Duration, growth float64, failures int) time.Duration {
+	wait := float64(first) * math.Pow(growth, float64(max(0, failures-1)))
+	return time.Duration(min(wait, float64(aloneMax)))
+}
+
+// judge says whose trouble it would be if the next call failed: maybe its own, when it failed before
+// while calls of its project succeeded and no other message is known to fail; surely, when calls
+// succeeded after it failed.
+func (b *batch) judge(now time.Time, of *project) {
+	failed := !b.troubled.IsZero() || b.next().suspected > 0
+	b.maybeAlone = failed && !of.gate.wide && of.succeeded.After(now.Add(-suspicion))
+	b.alone = b.maybeAlone && of.succeeded.After(b.troubled)
+}
+
+// callFailed records that the call of the last part failed. It goes again, as a whole or in halves, but
+// for those who have no further try. Fewer recipients may take less time, or not have the one among them
+// to whom a gateway objects.
+func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
+	last, err := b.next(), res.err
+	if b.troubled.IsZero() {
+		b.troubled = now
+	}
+	if b.alone {
+		last.suspected++
+	}
+	if err.MayBeDelivered {
+		last.ambiguous++
+		for _, t := range last.tasks() {
+			t.doubted = true
+		}
+	}
+	alone := b.cost() == 1
+	objection := b.maybeAlone && err.MayConcernMessage()
+	b.giveUp(res, func(t *task, id string) (queue.Reason, string) {
+		switch {
+		case err.MayBeDelivered && t.tries[id]+last.ambiguous >= cfg.MaxAmbiguous:
+			return queue.Ambiguous, err.Error()
+		case objection && (b.whole || alone) && last.suspected >= suspectedEnough:
+			return queue.Refused, fmt.Sprintf("failed %d times, while other calls of the project succeeded: %s", last.suspected, err.Error())
+		case !now.Before(t.end(cfg.RetryFor)):
+			return queue.Exhausted, err.Error()
+		}
+		return "", ""
+	})
+	res.resting = 1
+	switch {
+	case len(last.recipients) == 0:
+		res.resting = 0
+	case b.whole:
+	case len(last.recipients) == 1:
+		if objection && !last.counted {
+			last.counted = true
+			b.refusedAlone++
+			if b.countRefusal(err); b.hopeless() {
+				b.regroup()
+			}
+		}
+	case err.TimedOut(), b.maybeAlone && err.MayBeDelivered:
+		b.halve()
+		b.next().first = false // the other half may fail as well
+		res.resting = 2
+	case objection:
+		b.countRefusal(err)
+		b.halve()
+		res.resting = 0
+	}
+}
+
+// rest lets the last parts wait, whose call failed, for some time at least, and those go first that may.
+func (b *batch) rest(now time.Time, parts int, wait time.Duration, err *chatapi.Error) {
+	if parts == 0 {
+		return
+	}
+	for i := range b.parts {
+		p := &b.parts[i]
+		p.first = false // what is beneath it may change
+		if i >= len(b.parts)-parts {
+			p.notBefore = now.Add(max(wait, p.wait(b.alone, err)))
+		}
+	}
+	if !b.maybeAlone { // then the others wait as well for the message to be tried again
+		for i := range b.parts {
+			b.parts[i].notBefore = later(b.parts[i].notBefore, now.Add(wait))
+		}
+	}
+	slices.SortStableFunc(b.parts, func(p, q part) int { return q.notBefore.Compare(p.notBefore) })
+	b.begun = later(now, b.next().notBefore)
+}
+
+// regroup puts all parts together again: it is the message that fails, whoever it is for.
+func (b *batch) regroup() {
+	var all part
+	var order []*task
+	of := map[*task][]recipient{} // in one part, recipients of a task stand together
+	for _, p := range b.parts {
+		all.suspected = max(all.suspected, p.suspected)
+		for _, r := range p.recipients {
+			if of[r.task] == nil {
+				order = append(order, r.task)
+			}
+			r.task.countTries(r.id, p.ambiguous)
+			of[r.task] = append(of[r.task], r)
+		}
+	}
+	for _, t := range order {
+		all.recipients = append(all.recipients, of[t]...)
+	}
+	b.parts, b.whole = []part{all}, true
+}
