@@ -19,6 +19,7 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 	p.meter.count(now, res.jobs, now.Sub(began))
 	c.wait, c.gate = s.permits.end(now, began, b, &res)
 	c.wide = p.gate.wide
+	p.gate.hopeless = p.gate.hopeless || p.gate.err != nil && b.whole
 	c.size, c.again = p.size.learn(now, b, &res)
 	if len(b.parts) > 0 {
 		tasks = s.takeBack(now, b, c.wait, res)

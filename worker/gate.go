@@ -43,6 +43,8 @@ type gate struct {
 	wide    bool   // it is not only suspect that fails
 	suspect string // the message that failed first
 	probes  int    // of other messages that failed since the gate last closed
+	// hopeless says that suspect was called for in ever smaller calls, and nobody was accepted.
+	hopeless bool
 	backoff *backoff.ExponentialBackOff
 }
 
@@ -59,7 +61,10 @@ func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, ji
 		if asked > 0 {
 			g.err, g.until = err, later(g.until, now.Add(asked))
 		}
-		return max(0, g.until.Sub(now))
+		if wait := g.until.Sub(now); wait > 0 {
+			return wait
+		}
+		return gateFirst
 	case g.wide && asked == 0 && err.MayConcernMessage() && g.probes+1 < gateProbes:
 		g.err, g.closed = err, now
 		g.probes++

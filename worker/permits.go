@@ -214,8 +214,16 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 		return 0, gateUntouched
 	}
 	pr.successes = 0
+	before := pr.gate.err
 	wait = pr.gate.fail(now, began, res.err, b.key.message, p.jitter)
-	return wait, gateFailed
+	if pr.gate.wide || len(b.parts) > 0 {
+		return wait, gateFailed
+	}
+	pr.gate = gate{} // what failed is given up, and was all that did
+	if before == nil {
+		return 0, gateUntouched
+	}
+	return 0, gateOpened
 }
 
 // gateTurn is what a call's result did to its project's gate.

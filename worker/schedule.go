@@ -109,7 +109,7 @@ func (s *schedule) join(now time.Time, f *flow, t *task) {
 	if b.sealed {
 		s.sealed(b)
 	}
-	if f.state == idle || len(f.queue.sealed) > 0 {
+	if f.state == idle || len(f.queue.sealed) > 0 || begun && len(f.queue.resting) > 0 {
 		s.requeue(now, f)
 	}
 }

@@ -21,7 +21,8 @@ import (
 //
 //	new concurrency=64 linger=20ms …        a core of this configuration (names as in Config)
 //	jobs project=p [message=hello] [to=(a,b)] [n=3] [distinct] [priority=urgent] [behind=9]
-//	     [deliver=1h] [later] [expires=1h] [age=1h] [last-error=x] [redelivered] [deferrals=1]
+//	     [deliver=1h] [later] [expires=1h] [age=1h] [attempts=1] [last-error=x] [redelivered] [deferrals=1]
+//	     [tried=(2*1,1*3)] [call-size=2]    calls for recipients that may have been delivered; Lease.CallSize
 //	                                        n jobs: of one message to n recipients, or of distinct ones
 //	answer 1 2 5-9 [status=503] [reject=(b)] [retry-after=3s] [ambiguous] [unreadable]
 //	                                        the calls with these numbers come back; all: the last one,
@@ -135,6 +136,8 @@ func (s *story) create(t *testing.T, d *datadriven.TestData) {
 			d.ScanArgs(t, arg.Key, &cfg.MaxRecipients)
 		case "window":
 			d.ScanArgs(t, arg.Key, &cfg.Window)
+		case "max-ambiguous":
+			d.ScanArgs(t, arg.Key, &cfg.MaxAmbiguous)
 		case "project-calls-per-second":
 			var n int
 			d.ScanArgs(t, arg.Key, &n)
@@ -149,7 +152,19 @@ func (s *story) create(t *testing.T, d *datadriven.TestData) {
 }
 
 func (s *story) jobs(t *testing.T, d *datadriven.TestData) {
-	n, behind, deferrals := 1, 0, 0
+	n, behind, deferrals, size, attempts := 1, 0, 0, 0, 0
+	d.MaybeScanArgs(t, "attempts", &attempts)
+	d.MaybeScanArgs(t, "call-size", &size)
+	var tried []queue.Tried
+	if arg, ok := d.Arg("tried"); ok {
+		for _, one := range arg.Vals {
+			var r queue.Tried
+			if _, err := fmt.Sscanf(one, "%d*%d", &r.Calls, &r.Recipients); err != nil {
+				t.Fatal(err)
+			}
+			tried = append(tried, r)
+		}
+	}
 	d.MaybeScanArgs(t, "n", &n)
 	d.MaybeScanArgs(t, "behind", &behind)
 	d.MaybeScanArgs(t, "deferrals", &deferrals)
@@ -177,6 +192,7 @@ func (s *story) jobs(t *testing.T, d *datadriven.TestData) {
 			Job: job, Priority: queue.Priority(text1(d, "priority", "normal")), Stream: "NOTIFY_NORMAL", Seq: uint64(s.n), Behind: uint64(behind),
 			Redelivered: d.HasArg("redelivered"), History: queue.History{
 				PublishedAt: s.now.Add(-duration(t, text1(d, "age", "0s"))), LastError: text1(d, "last-error", ""), Deferrals: deferrals,
+				Attempts: attempts, Ambiguous: tried, CallSize: size,
 			},
 		}
 		if d.HasArg("later") {
@@ -324,9 +340,15 @@ func (s *story) names(w *work) string {
 			if t.rest != nil && len(t.rest) < len(t.lease.Job.WovenIDs) {
 				text += fmt.Sprintf(" (%s)", strings.Join(t.rest, " "))
 			}
+			if h := t.lease.History; len(h.Ambiguous) > 0 || h.Suspected > 0 || h.CallSize > 0 {
+				text += fmt.Sprintf(" (tried %v, suspected %d, call size %d)", h.Ambiguous, h.Suspected, h.CallSize)
+			}
 		}
 		for _, f := range t.failed {
-			text += fmt.Sprintf(" (%s: %s)", f.reason, strings.Join(f.ids, " "))
+			text += fmt.Sprintf(" (%s: %s)", f.reason, some(f.ids))
+			if f.reason == queue.Exhausted || strings.Contains(f.detail, "times") {
+				text += fmt.Sprintf(" (%s)", f.detail)
+			}
 		}
 		all = append(all, text)
 	}

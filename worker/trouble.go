@@ -54,13 +54,12 @@ func growing(first time.Duration, growth float64, failures int) time.Duration {
 	return time.Duration(min(wait, float64(aloneMax)))
 }
 
-// judge says whose trouble it would be if the next call failed: maybe its own, when it failed before
-// while calls of its project succeeded and no other message is known to fail; surely, when calls
-// succeeded after it failed.
+// judge says whose trouble it would be if the next call failed: maybe its own, when it failed before and
+// no other message is known to fail; surely, when calls of its project succeeded after that.
 func (b *batch) judge(now time.Time, of *project) {
 	failed := !b.troubled.IsZero() || b.next().suspected > 0
-	b.maybeAlone = failed && !of.gate.wide && of.succeeded.After(now.Add(-suspicion))
-	b.alone = b.maybeAlone && of.succeeded.After(b.troubled)
+	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
+	b.alone = b.maybeAlone && of.succeeded.After(later(b.troubled, now.Add(-suspicion)))
 }
 
 // callFailed records that the call of the last part failed. It goes again, as a whole or in halves, but
@@ -106,7 +105,7 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 				b.regroup()
 			}
 		}
-	case err.TimedOut(), b.maybeAlone && err.MayBeDelivered:
+	case err.TimedOut(), b.alone && err.MayBeDelivered:
 		b.halve()
 		b.next().first = false // the other half may fail as well
 		res.resting = 2

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,10 +38,15 @@ func gateStatus(e worker.Event, now time.Time) queue.GateStatus {
 	return queue.GateStatus{ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait)}
 }
 
+// gateNews is how long after it was to be probed a gate is shown that was not: the project has nothing
+// to probe it with.
+const gateNews = 10 * time.Minute
+
 // list gives the gates that are closed or have not been seen to work since, by project.
 func (b *gateBoard) list() []queue.GateStatus {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	maps.DeleteFunc(b.closed, func(_ string, g queue.GateStatus) bool { return time.Since(g.Until) > gateNews })
 	all := make([]queue.GateStatus, 0, len(b.closed))
 	for _, g := range b.closed {
 		all = append(all, g)
