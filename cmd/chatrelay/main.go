@@ -17,6 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 )
 
 // Exit codes.
@@ -58,6 +60,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		cancel()
 	}()
 
+	stdout, stderr = term.Guard(stdout), term.Guard(stderr)
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -69,7 +72,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintln(stderr, "chatrelay:", withAdvice(err))
+		fmt.Fprintln(stderr, "chatrelay:", term.PlainLines(withAdvice(err)))
 	}
 	if _, usage := errors.AsType[usageError](err); usage || !a.began {
 		return exitUsage

@@ -97,7 +97,7 @@ func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
 		OnRetry: func(err error) {
 			if time.Since(reported) > 5*time.Second {
 				reported = time.Now()
-				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", withAdvice(err))
+				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", term.Plain(withAdvice(err)))
 			}
 		},
 	})

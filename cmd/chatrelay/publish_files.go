@@ -39,7 +39,7 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 	began := time.Now()
 	sum.Tally, err = lines.Publish(ctx, a.publisher(q, f), lines.NewReader(in, priority), bar.Set, func(at lines.Place, err error) {
 		bar.Clear()
-		fmt.Fprintf(a.stderr, "%s:%d: %s\n", at.File, at.Number, withAdvice(err))
+		fmt.Fprintf(a.stderr, "%s:%d: %s\n", term.Plain(at.File), at.Number, term.Plain(withAdvice(err)))
 		if len(sum.Errors) < 100 {
 			sum.Errors = append(sum.Errors, lineErr{at.File, at.Number, withAdvice(err)})
 		}
