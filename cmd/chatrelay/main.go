@@ -91,6 +91,7 @@ keep every recipient that they could not deliver to as a dead letter with its re
 inspect the dead letters and replay them.
 
 Every flag can be given in the environment as well: --nats-url as CHATRELAY_NATS_URL, and so on.
+Durations have the units ms, s, m, h, d (24 hours) and w (7 days), such as 1d12h.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		Example: `  chatrelay dev                      # try everything on this machine, nothing else needed
   chatrelay init                     # create the streams
@@ -116,6 +117,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		a.initCommand(), a.workerCommand(), a.publishCommand(), a.deadCommand(), a.statusCommand(),
 		a.devCommand(), a.healthCommand(), a.benchCommand(), a.configurationCommand(),
 	)
+	withDays(root)
 	root.SetHelpCommandGroupID("")
 	return root
 }
