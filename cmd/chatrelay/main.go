@@ -12,11 +12,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
 )
@@ -120,32 +118,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 	withDays(root)
 	root.SetHelpCommandGroupID("")
 	return root
-}
-
-// fromEnvironment fills flags that were not given from CHATRELAY_<FLAG>. An empty variable counts
-// as absent, as compose files pass absent ones on.
-func fromEnvironment(flags *pflag.FlagSet) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := variable(f)
-		value := os.Getenv(name)
-		if f.Changed || value == "" {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s=%q: %w", name, value, err))
-		}
-	})
-	return errors.Join(errs...)
-}
-
-// variable is the environment variable for a flag; "" for those that are given by hand only.
-func variable(f *pflag.Flag) string {
-	switch f.Name {
-	case "help", "version", "yes":
-		return ""
-	}
-	return "CHATRELAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
 func version() string {
