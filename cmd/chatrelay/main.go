@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 // Exit codes.
@@ -72,7 +73,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if !errors.Is(err, errReported) {
 		fmt.Fprintln(stderr, "chatrelay:", term.PlainLines(withAdvice(err)))
 	}
-	if _, usage := errors.AsType[usageError](err); usage || !a.began {
+	if _, usage := errors.AsType[usageError](err); usage || !a.began || errors.Is(err, queue.ErrAddress) {
 		return exitUsage
 	}
 	return exitFailed
