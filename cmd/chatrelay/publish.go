@@ -33,10 +33,10 @@ is a job in JSON:
    "message": "Your coffee is ready.", "woven_ids": ["w-1", "w-2"],
    "deliver_at": "2026-11-23T09:00:00Z", "expires_at": "2026-11-23T10:00:00Z"}
 
-id, deliver_at and expires_at are optional. Each bad line is reported with its number, and the good
-lines are still published. Publishing the same input again within ten minutes stores nothing twice: a
-job is recognized by its id, a line without an id by its content. (A job made from flags without --id
-is a new job each time.)`,
+id, deliver_at and expires_at are optional. A file may be packed by gzip. Each bad line is reported with
+its number, and the good lines are still published. Publishing the same input again within ten minutes
+stores nothing twice: a job is recognized by its id, a line without an id by its content. (A job made from
+flags without --id is a new job each time.)`,
 		Example: `  chatrelay publish --project 0f8fad5b-d9cb-469f-a165-70867728950e --message "Your coffee is ready." --to w-1 --to w-2
   chatrelay publish --priority bulk festival.jsonl
   generate-jobs | chatrelay publish -`,

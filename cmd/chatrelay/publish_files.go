@@ -73,6 +73,9 @@ func (a *app) reportPublished(sum published, took time.Duration, err error) erro
 	case errors.Is(err, context.Canceled):
 		return errors.New("interrupted")
 	case err != nil:
+		if _, ok := errors.AsType[*lines.FormatError](err); ok {
+			return usageError{err}
+		}
 		return err
 	case sum.Failed > 0:
 		return errReported
