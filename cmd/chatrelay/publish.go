@@ -112,7 +112,7 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		return usagef("--expires-at: %w", err)
 	}
 	if err := f.job.Validate(); err != nil {
-		return usagef("%w (flags: --project, --message, --to, --id)", err)
+		return usagef("%w (flags: --project, --message, --to, --id, --deliver-at, --expires-at)", err)
 	}
 	q, err := f.connect(ctx)
 	if err != nil {

@@ -49,6 +49,11 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 }
 
 func (a *app) reportPublished(sum published, took time.Duration, err error) error {
+	_, foreign := errors.AsType[*lines.FormatError](err)
+	if foreign && sum.Published+sum.Failed == 0 {
+		return usageError{err} // as for a file, of which it is known before anything is read
+	}
+	interrupted := errors.Is(err, context.Canceled)
 	if a.output == "json" {
 		if err := term.PrintJSON(a.stdout, sum); err != nil {
 			return err
@@ -66,16 +71,18 @@ func (a *app) reportPublished(sum published, took time.Duration, err error) erro
 	if sum.Failed > 0 {
 		fmt.Fprintf(a.stderr, "%s not published, see above\n", term.Counted(sum.Failed, "job"))
 	}
-	if sum.Unread {
+	switch {
+	case sum.Unread && err != nil && !interrupted:
+		fmt.Fprintln(a.stderr, "stopped before the end of the input; when that is mended, publish all of it again: what is stored is not stored twice")
+	case sum.Unread:
 		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case interrupted:
 		return errors.New("interrupted")
+	case foreign:
+		return usageError{err}
 	case err != nil:
-		if _, ok := errors.AsType[*lines.FormatError](err); ok {
-			return usageError{err}
-		}
 		return err
 	case sum.Failed > 0:
 		return errReported
