@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,7 +13,9 @@ import (
 
 // Config says which NATS to use and how. The zero value connects to a server on this machine.
 type Config struct {
-	// URL is one address, or several separated by commas. Empty: nats://127.0.0.1:4222.
+	// URL is one address, or several separated by commas. A user and a password, or a token, stand before
+	// the host as in every URL, percent-encoded where need be (RFC 3986 section 2.1). Empty:
+	// nats://127.0.0.1:4222.
 	URL string
 	// Creds is the path of a NATS credentials file. Empty: none.
 	Creds string
@@ -44,7 +44,8 @@ type Queue struct {
 }
 
 // Connect connects to NATS. Close the queue when done with it. The error matches [ErrNoServer] when no
-// server answers at the address.
+// server answers at the address, and [ErrAddress] when that cannot be read; it never holds a user, a
+// password or a token.
 func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	if cfg.URL == "" {
 		cfg.URL = DefaultURL
@@ -54,6 +55,9 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	}
 	if cfg.OnConnection == nil {
 		cfg.OnConnection = func(error) {}
+	}
+	if _, err := parseAddresses(cfg.URL); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
@@ -87,7 +91,7 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 		if err == nil {
 			return open(nc)
 		}
-		err = fmt.Errorf("connect to NATS at %s: %w", redactURLs(cfg.URL), connectError(err))
+		err = fmt.Errorf("connect to NATS at %s: %w", RedactURL(cfg.URL), connectError(err))
 		if errors.Is(err, nats.ErrAuthorization) || !time.Now().Before(deadline) {
 			return nil, err
 		}
@@ -111,23 +115,6 @@ func open(nc *nats.Conn) (*Queue, error) {
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
 	return &Queue{nc: nc, js: js, id: nuid.Next()}, nil
-}
-
-// redactURLs hides the passwords that NATS addresses may carry.
-func redactURLs(list string) string {
-	urls := strings.Split(list, ",")
-	for i, u := range urls {
-		u = strings.TrimSpace(u)
-		if !strings.Contains(u, "://") {
-			u = "nats://" + u
-		}
-		if parsed, err := url.Parse(u); err == nil {
-			urls[i] = parsed.Redacted()
-		} else {
-			urls[i] = "(unreadable address)"
-		}
-	}
-	return strings.Join(urls, ",")
 }
 
 // Connected reports whether the connection is up at this moment.

@@ -13,6 +13,8 @@ import (
 var (
 	// ErrNoServer is returned by [Connect] when no server answers at the address.
 	ErrNoServer = errors.New("no NATS server answers")
+	// ErrAddress is returned by [Connect] when the address of the server cannot be read.
+	ErrAddress = errors.New("malformed NATS address")
 	// ErrNoJetStream is returned by every method that looks up a stream when the server has
 	// JetStream turned off, or turned off for this account.
 	ErrNoJetStream = errors.New("the NATS server has JetStream turned off")

@@ -53,7 +53,7 @@ type Job struct {
 	// DeliverAt, when set, is the time before which the message is not delivered.
 	DeliverAt time.Time `json:"deliver_at,omitzero"`
 	// ExpiresAt, when set, is the time after which the message is not delivered any more; the
-	// recipients that remain are dead-lettered as expired.
+	// recipients that remain are dead-lettered as expired. It must be after DeliverAt.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
@@ -66,7 +66,8 @@ func invalid(format string, args ...any) error {
 
 // DecodeJob reads a job from its JSON form and validates it. It refuses unknown and duplicate
 // members, trailing data and text that is not UTF-8, and removes repeated recipients. The error
-// matches [ErrInvalid] and says which member is wrong.
+// matches [ErrInvalid] and says which member is wrong. A job that can be read but is [Job.Undeliverable]
+// is decoded: what becomes of its recipients is then known by name.
 func DecodeJob(data []byte) (Job, error) {
 	if len(data) == 0 {
 		return Job{}, invalid("the payload is empty; it must be a JSON object")
@@ -83,7 +84,7 @@ func DecodeJob(data []byte) (Job, error) {
 		return Job{}, invalid("%s", plainError(err))
 	}
 	job := Job{wire.ID, wire.ProjectID, wire.Message, wire.WovenIDs, wire.DeliverAt, wire.ExpiresAt}
-	if err := job.Validate(); err != nil {
+	if err := job.wellFormed(); err != nil {
 		return Job{}, err
 	}
 	job.WovenIDs = unique(job.WovenIDs)
@@ -93,6 +94,26 @@ func DecodeJob(data []byte) (Job, error) {
 // Validate returns an error that says what is wrong with the job, in words for its producer, and
 // matches [ErrInvalid]. Nil means that a worker will accept the job.
 func (j Job) Validate() error {
+	if err := j.wellFormed(); err != nil {
+		return err
+	}
+	if err := j.Undeliverable(); err != nil {
+		return invalid("%v", err)
+	}
+	return nil
+}
+
+// Undeliverable says why there is no time at which the job could be delivered: it expires before it
+// may be. Nil if there is one.
+func (j Job) Undeliverable() error {
+	if j.ExpiresAt.IsZero() || j.DeliverAt.IsZero() || j.DeliverAt.Before(j.ExpiresAt) {
+		return nil
+	}
+	return fmt.Errorf("expires_at %s is not after deliver_at %s", j.ExpiresAt.Format(time.RFC3339Nano), j.DeliverAt.Format(time.RFC3339Nano))
+}
+
+// wellFormed is Validate without what concerns only the times.
+func (j Job) wellFormed() error {
 	if j.ID != "" && !validID(j.ID) {
 		return invalid("id %.40q must be 1 to %d characters of A-Z a-z 0-9 _ -", j.ID, MaxIDLength)
 	}

@@ -104,6 +104,22 @@ func TestExpired(t *testing.T) {
 	})
 }
 
+// A job that expires before it is due is not put off until then.
+func TestUndeliverableIsBuriedAtOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		r := w.start(Config{})
+		job := text("p", "hello", "a", "b")
+		job.DeliverAt = time.Now().Add(48 * time.Hour)
+		job.ExpiresAt = job.DeliverAt.Add(-time.Hour)
+		w.publish(job)
+		w.finish(r, time.Minute)
+		l := w.letter(queue.Expired)
+		if len(w.defers) != 0 || len(l.WovenIDs) != 2 || !strings.Contains(l.Failures[0].Detail, "is not after deliver_at") {
+			t.Errorf("%d deferrals, letter %+v", len(w.defers), l)
+		}
+	})
+}
+
 func TestExpiresWhileWaiting(t *testing.T) {
 	for name, err := range map[string]error{
 		"here":     failure503(),

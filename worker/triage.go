@@ -24,6 +24,8 @@ func (t *task) triage(now time.Time, cfg Config, closed *gate) {
 	case t.loseIfLapsed(now):
 	case l.Invalid != nil:
 		t.open, t.state, t.failed = 0, settled, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
+	case job.Undeliverable() != nil: // put off until deliver_at, nobody would hear of it before
+		t.failAll(queue.Expired, job.Undeliverable().Error(), 0)
 	case l.Redelivered && (len(job.WovenIDs) <= cfg.MaxRecipients || !job.DeliverAt.IsZero() && !due):
 		// A worker may have died between deferring it and acking. So it is deferred once more, until
 		// now: if it was deferred before, the server knows that and stores nothing new. A large job

@@ -11,6 +11,8 @@ func advise(err error) string {
 	switch {
 	case errors.Is(err, queue.ErrNoServer):
 		return "is NATS running, and is --nats-url right?"
+	case errors.Is(err, queue.ErrAddress):
+		return "it was given by --nats-url or CHATRELAY_NATS_URL"
 	case errors.Is(err, queue.ErrMissing), errors.Is(err, queue.ErrNoStream):
 		return "create the streams with: chatrelay init"
 	case errors.Is(err, queue.ErrNoJetStream):

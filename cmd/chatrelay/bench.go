@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/bench"
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 // benchFlags say what is measured and how.
@@ -56,7 +57,13 @@ largest resident set.
 			if err != nil {
 				return err
 			}
-			f.Version, f.Command = version(), append([]string{"chatrelay"}, os.Args[1:]...)
+			f.Version, f.Command = version(), []string{"chatrelay"}
+			for _, arg := range os.Args[1:] {
+				if f.NATSURL != "" { // the record must not hold its password
+					arg = strings.ReplaceAll(arg, f.NATSURL, queue.RedactURL(f.NATSURL))
+				}
+				f.Command = append(f.Command, arg)
+			}
 			f.Out, f.Err, f.JSON = a.stdout, a.stderr, a.output == "json"
 			return bench.Measure(cmd.Context(), f.Config, chosen)
 		},

@@ -71,7 +71,7 @@ func benchRecords(t *testing.T, args ...string) (runs []bench.Run, sums []bench.
 		} else if err != nil {
 			t.Fatalf("bench %v: record %d: %v\n%s", args, n, err, stdout)
 		}
-		if (n == 0) != (r.Machine != nil) || r.Machine != nil && (r.Machine.Cores < 1 || r.Machine.NATS != broker.Version || !slices.Contains(r.Machine.Command, args[0])) {
+		if (n == 0) != (r.Machine != nil) || r.Machine != nil && (r.Machine.Cores < 1 || r.Machine.NATS != broker.Version || !slices.Contains(r.Machine.Command, args[0])) || strings.Contains(stdout, "hush") {
 			t.Errorf("bench %v: record %d says of the machine %+v", args, n, r.Machine)
 		}
 		if r.Run != nil {
@@ -189,10 +189,11 @@ func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})
 	empty := bareSystem(t, chatapitest.Config{}, broker.Config{})
 	args := []string{"W1", "--jobs", "50", "--pairs", "2", "--nats-url"}
+	withLogin := func(at *system) string { return strings.Replace(at.url, "//", "//svc:hush@", 1) } // which a server without users lets pass
 	refused := func(at *system, mention string, queued uint64, waiting uint64) {
 		t.Helper()
-		code, _, stderr := runBench(t, append(args, at.url)...)
-		if code != exitFailed || !strings.Contains(stderr, mention) {
+		code, _, stderr := runBench(t, append(args, withLogin(at))...)
+		if code != exitFailed || !strings.Contains(stderr, mention) || strings.Contains(stderr, "hush") {
 			t.Errorf("bench ends with %d and says %q, want %d and %q", code, stderr, exitFailed, mention)
 		}
 		if at == empty {
@@ -206,7 +207,7 @@ func TestBenchOnlyUsesAnIdleNATS(t *testing.T) {
 	refused(empty, "chatrelay init", 0, 0)
 
 	// The same jobs twice, and again: none is taken for another's.
-	if runs, _ := benchRecords(t, append(args, s.url)...); len(runs) != 4 || runs[0].Program != runs[3].Program || runs[1].Program != runs[2].Program {
+	if runs, _ := benchRecords(t, append(args, withLogin(s))...); len(runs) != 4 || runs[0].Program != runs[3].Program || runs[1].Program != runs[2].Program {
 		t.Errorf("on an idle NATS there ran %+v", runs)
 	}
 	w := s.worker()

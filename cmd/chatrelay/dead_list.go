@@ -64,7 +64,7 @@ func (a *app) printLetter(l ops.Letter, first bool) error {
 	if len(l.Failures) > 1 {
 		detail += fmt.Sprintf(" (and %d more)", len(l.Failures)-1)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%6d  %-16s %-9s %-9s %-20s %-22s %s\n", l.Seq, l.FailedAt.UTC().Format("2006-01-02 15:04"),
+	_, err := fmt.Fprintf(a.stdout, "%6d  %-16s %-9s %-9s %-20s %-22s %s\n", l.Seq, l.FailedAt.UTC().Format(shownTime),
 		term.Clip(term.Plain(l.ProjectID), 9), term.Plain(string(l.Reason)), term.Clip(term.Plain(l.JobID), 20), recipients(l.WovenIDs), term.Clip(term.Plain(detail), 60))
 	return err
 }

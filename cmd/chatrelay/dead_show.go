@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -43,11 +42,9 @@ func (a *app) deadShowCommand() *cobra.Command {
 			if a.output == "json" {
 				return term.PrintJSON(a.stdout, l)
 			}
-			text, err := json.MarshalIndent(l, "", "  ")
-			if err != nil {
+			if err := term.PrintIndented(a.stdout, l); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.stdout, "%s\n", text)
 			if l.Raw != nil {
 				fmt.Fprintf(a.stdout, "\nthe payload in raw, %d bytes:\n%s\n", len(l.Raw), term.Clip(term.Plain(string(l.Raw)), 2000))
 			}

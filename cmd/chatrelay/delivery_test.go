@@ -175,6 +175,29 @@ func TestMalformedAndOddJobs(t *testing.T) {
 	}
 }
 
+// A job of another make that expires before it is due is buried at once, under its project.
+func TestUndeliverableJob(t *testing.T) {
+	s := newSystem(t, chatapitest.Config{})
+	s.worker()
+	nc, err := nats.Connect(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	id := project(1)
+	payload := `{"project_id":"` + id + `","message":"m","woven_ids":["w"],"deliver_at":"2999-01-02T00:00:00Z","expires_at":"2999-01-01T00:00:00Z"}`
+	if err := nc.Publish("notify.jobs.normal."+id, []byte(payload)); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(patience, "a letter", func() bool { return len(s.letters()) > 0 })
+	l := s.letters()[0]
+	if l.Reason != queue.Expired || l.ProjectID != id || l.WovenIDs[0] != "w" ||
+		l.Failures[0].Detail != "expires_at 2999-01-01T00:00:00Z is not after deliver_at 2999-01-02T00:00:00Z" {
+		t.Errorf("letter %+v", l)
+	}
+	s.drained(patience)
+}
+
 // A call that may have been delivered is the last one where that is the policy.
 func TestAmbiguousCallIsBuried(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})

@@ -12,11 +12,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"github.com/chatrelay/chatrelay/cmd/chatrelay/term"
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 // Exit codes.
@@ -58,6 +59,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		cancel()
 	}()
 
+	stdout, stderr = term.Guard(stdout), term.Guard(stderr)
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -69,9 +71,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintln(stderr, "chatrelay:", withAdvice(err))
+		fmt.Fprintln(stderr, "chatrelay:", term.PlainLines(withAdvice(err)))
 	}
-	if _, usage := errors.AsType[usageError](err); usage || !a.began {
+	if _, usage := errors.AsType[usageError](err); usage || !a.began || errors.Is(err, queue.ErrAddress) {
 		return exitUsage
 	}
 	return exitFailed
@@ -88,6 +90,7 @@ keep every recipient that they could not deliver to as a dead letter with its re
 inspect the dead letters and replay them.
 
 Every flag can be given in the environment as well: --nats-url as CHATRELAY_NATS_URL, and so on.
+Durations have the units ms, s, m, h, d (24 hours) and w (7 days), such as 1d12h.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		Example: `  chatrelay dev                      # try everything on this machine, nothing else needed
   chatrelay init                     # create the streams
@@ -113,34 +116,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.`,
 		a.initCommand(), a.workerCommand(), a.publishCommand(), a.deadCommand(), a.statusCommand(),
 		a.devCommand(), a.healthCommand(), a.benchCommand(), a.configurationCommand(),
 	)
+	withDays(root)
 	root.SetHelpCommandGroupID("")
 	return root
-}
-
-// fromEnvironment fills flags that were not given from CHATRELAY_<FLAG>. An empty variable counts
-// as absent, as compose files pass absent ones on.
-func fromEnvironment(flags *pflag.FlagSet) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := variable(f)
-		value := os.Getenv(name)
-		if f.Changed || value == "" {
-			return
-		}
-		if err := flags.Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s=%q: %w", name, value, err))
-		}
-	})
-	return errors.Join(errs...)
-}
-
-// variable is the environment variable for a flag; "" for those that are given by hand only.
-func variable(f *pflag.Flag) string {
-	switch f.Name {
-	case "help", "version", "yes":
-		return ""
-	}
-	return "CHATRELAY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 }
 
 func version() string {

@@ -33,10 +33,10 @@ is a job in JSON:
    "message": "Your coffee is ready.", "woven_ids": ["w-1", "w-2"],
    "deliver_at": "2026-11-23T09:00:00Z", "expires_at": "2026-11-23T10:00:00Z"}
 
-id, deliver_at and expires_at are optional. Each bad line is reported with its number, and the good
-lines are still published. Publishing the same input again within ten minutes stores nothing twice: a
-job is recognized by its id, a line without an id by its content. (A job made from flags without --id
-is a new job each time.)`,
+id, deliver_at and expires_at are optional. A file may be packed by gzip. Each bad line is reported with
+its number, and the good lines are still published. Publishing the same input again within ten minutes
+stores nothing twice: a job is recognized by its id, a line without an id by its content. (A job made from
+flags without --id is a new job each time.)`,
 		Example: `  chatrelay publish --project 0f8fad5b-d9cb-469f-a165-70867728950e --message "Your coffee is ready." --to w-1 --to w-2
   chatrelay publish --priority bulk festival.jsonl
   generate-jobs | chatrelay publish -`,
@@ -69,8 +69,8 @@ is a new job each time.)`,
 	flags.StringVar(&f.job.Message, "message", "", "message text of the job")
 	flags.StringArrayVar(&f.job.WovenIDs, "to", nil, "a recipient's woven id; may be repeated")
 	flags.StringVar(&f.job.ID, "id", "", "id of the job; generated if not given")
-	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before this time (RFC 3339), or this duration from now, such as 90m")
-	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after this time (RFC 3339), or this duration from now")
+	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before this time (RFC 3339), or this duration from now, such as 90m or 2d")
+	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after this time (RFC 3339), or this duration from now, such as 90m or 2d")
 	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than this")
 	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to retry while the stream is full or NATS cannot be reached")
 	_ = cmd.RegisterFlagCompletionFunc("priority", complete(queue.Priorities()))
@@ -97,7 +97,7 @@ func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
 		OnRetry: func(err error) {
 			if time.Since(reported) > 5*time.Second {
 				reported = time.Now()
-				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", withAdvice(err))
+				fmt.Fprintf(a.stderr, "waiting to publish: %s\n", term.Plain(withAdvice(err)))
 			}
 		},
 	})
@@ -112,7 +112,7 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		return usagef("--expires-at: %w", err)
 	}
 	if err := f.job.Validate(); err != nil {
-		return usagef("%w (flags: --project, --message, --to, --id)", err)
+		return usagef("%w (flags: --project, --message, --to, --id, --deliver-at, --expires-at)", err)
 	}
 	q, err := f.connect(ctx)
 	if err != nil {

@@ -39,7 +39,7 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 	began := time.Now()
 	sum.Tally, err = lines.Publish(ctx, a.publisher(q, f), lines.NewReader(in, priority), bar.Set, func(at lines.Place, err error) {
 		bar.Clear()
-		fmt.Fprintf(a.stderr, "%s:%d: %s\n", at.File, at.Number, withAdvice(err))
+		fmt.Fprintf(a.stderr, "%s:%d: %s\n", term.Plain(at.File), at.Number, term.Plain(withAdvice(err)))
 		if len(sum.Errors) < 100 {
 			sum.Errors = append(sum.Errors, lineErr{at.File, at.Number, withAdvice(err)})
 		}
@@ -49,6 +49,11 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 }
 
 func (a *app) reportPublished(sum published, took time.Duration, err error) error {
+	_, foreign := errors.AsType[*lines.FormatError](err)
+	if foreign && sum.Published+sum.Failed == 0 {
+		return usageError{err} // as for a file, of which it is known before anything is read
+	}
+	interrupted := errors.Is(err, context.Canceled)
 	if a.output == "json" {
 		if err := term.PrintJSON(a.stdout, sum); err != nil {
 			return err
@@ -66,12 +71,17 @@ func (a *app) reportPublished(sum published, took time.Duration, err error) erro
 	if sum.Failed > 0 {
 		fmt.Fprintf(a.stderr, "%s not published, see above\n", term.Counted(sum.Failed, "job"))
 	}
-	if sum.Unread {
+	switch {
+	case sum.Unread && err != nil && !interrupted:
+		fmt.Fprintln(a.stderr, "stopped before the end of the input; when that is mended, publish all of it again: what is stored is not stored twice")
+	case sum.Unread:
 		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")
 	}
 	switch {
-	case errors.Is(err, context.Canceled):
+	case interrupted:
 		return errors.New("interrupted")
+	case foreign:
+		return usageError{err}
 	case err != nil:
 		return err
 	case sum.Failed > 0:

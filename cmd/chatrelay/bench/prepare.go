@@ -69,10 +69,10 @@ func (m *measurement) mayUse(ctx context.Context) error {
 		return err
 	}
 	if n := len(st.Workers); n > 0 {
-		return fmt.Errorf("%s: %s at work there; stop them, or they would call for jobs of the benchmark", m.natsURL, term.Counted(n, "worker"))
+		return fmt.Errorf("%s: %s at work there; stop them, or they would call for jobs of the benchmark", queue.RedactURL(m.natsURL), term.Counted(n, "worker"))
 	}
 	if st.Queued+uint64(st.Held)+st.Due+st.Scheduled > 0 {
-		return fmt.Errorf("%s: its streams hold jobs, for which the benchmark would call an API that delivers nothing; use another NATS", m.natsURL)
+		return fmt.Errorf("%s: its streams hold jobs, for which the benchmark would call an API that delivers nothing; use another NATS", queue.RedactURL(m.natsURL))
 	}
 	return nil
 }

@@ -101,12 +101,13 @@ func cpuOf(c *child) float64 {
 
 func (m *measurement) startProgram(ctx context.Context, n int) (*child, error) {
 	name := fmt.Sprintf("%s-%d", m.program, n)
-	common := []string{"--nats-url", m.natsURL, "--nats-creds", m.cfg.NATSCreds, "--api-url", m.at.Chat, "--token-url", m.at.Token,
+	env := []string{"CHATRELAY_NATS_URL=" + m.natsURL} // which may hold a password; all can read a command line
+	common := []string{"--nats-creds", m.cfg.NATSCreds, "--api-url", m.at.Chat, "--token-url", m.at.Token,
 		"--max-recipients", strconv.Itoa(m.workload.Limit), "--concurrency", strconv.Itoa(m.cfg.Concurrency)}
 	if m.program == ProgramBare {
-		return startChild(ctx, m.dir, name, nil, append([]string{"bench", "bare"}, common...)...)
+		return startChild(ctx, m.dir, name, env, append([]string{"bench", "bare"}, common...)...)
 	}
-	env := []string{"CHATRELAY_CLIENT_ID=" + chatapitest.DefaultClientID, "CHATRELAY_CLIENT_SECRET=" + chatapitest.DefaultClientSecret}
+	env = append(env, "CHATRELAY_CLIENT_ID="+chatapitest.DefaultClientID, "CHATRELAY_CLIENT_SECRET="+chatapitest.DefaultClientSecret)
 	return startChild(ctx, m.dir, name, env, append([]string{"bench", "worker", "--http-addr", "127.0.0.1:0", "--linger", m.cfg.Linger.String()}, common...)...)
 }
 
@@ -133,6 +134,6 @@ func (m *measurement) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), purgeTimeout)
 	defer cancel()
 	if err := bareloop.Purge(ctx, m.natsURL, m.cfg.NATSCreds, queue.JobStream(queue.Normal), queue.LaterStream); err != nil {
-		fmt.Fprintf(m.cfg.Err, "chatrelay: jobs of the benchmark may be left in %s: %v\n", m.natsURL, err)
+		fmt.Fprintf(m.cfg.Err, "chatrelay: jobs of the benchmark may be left in %s: %v\n", queue.RedactURL(m.natsURL), err)
 	}
 }

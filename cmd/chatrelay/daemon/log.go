@@ -23,7 +23,7 @@ func NewLogger(out io.Writer, format, level string) (zerolog.Logger, error) {
 	terminal := term.IsTerminal(out)
 	switch {
 	case format == "console", format == "auto" && terminal:
-		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !terminal}
+		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !term.Colours(out)}
 	case format != "json" && format != "auto":
 		return zerolog.Nop(), fmt.Errorf("log format %q is not one of auto, console, json", format)
 	}

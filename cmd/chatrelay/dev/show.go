@@ -99,7 +99,7 @@ func (d *demo) show(e worker.Event) {
 	case e.Kind == worker.EventDeferred:
 		d.say("later        %s will come back when due", term.Counted(e.Jobs, "job"))
 	case e.Kind == worker.EventTrouble:
-		d.say("%s %v", term.Paint(d.out, term.Red, "trouble     "), e.Err)
+		d.say("%s %s", term.Paint(d.out, term.Red, "trouble     "), term.Plain(e.Err.Error()))
 	}
 }
 

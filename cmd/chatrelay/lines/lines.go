@@ -1,13 +1,11 @@
 package lines
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"sync"
@@ -69,16 +67,20 @@ func (l *Reader) Jobs(yield func(queue.Priority, queue.Job) bool) {
 	var offset int64
 	for _, f := range l.in.files {
 		at := Place{File: f.name, Offset: offset}
-		r := bufio.NewReaderSize(f.r, 1<<16)
+		if f.text == nil {
+			if l.err = f.identify(); l.err != nil {
+				return
+			}
+		}
 		for !l.stopped.Load() {
-			text, n, err := readLine(r)
+			text, n, err := readLine(f.text)
 			at.Number++
 			at.Offset += n
 			if errors.Is(err, io.EOF) && len(text) == 0 {
 				break
 			}
 			if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLongLine) {
-				l.err = fmt.Errorf("read %s: %w", f.name, err)
+				l.err = f.readError(err)
 				return
 			}
 			if at.Number == 1 {

@@ -7,7 +7,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// Progress is a bar on a terminal, and nothing elsewhere.
+// Progress is a bar on a terminal that can draw one, and nothing elsewhere.
 type Progress struct{ bar *progressbar.ProgressBar }
 
 // CountProgress counts things up to max on w. A negative max: the end is not known.
@@ -21,7 +21,7 @@ func BytesProgress(w io.Writer, max int64, what string) *Progress {
 }
 
 func newProgress(w io.Writer, max int64, what string, bytes bool) *Progress {
-	if !IsTerminal(w) {
+	if !Capable(w) {
 		return &Progress{progressbar.DefaultSilent(max)}
 	}
 	return &Progress{progressbar.NewOptions64(max,

@@ -8,7 +8,7 @@ import (
 
 // IsTerminal reports whether a stream is one that a person looks at or types into.
 func IsTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
+	f, ok := stream.(interface{ Fd() uintptr })
 	return ok && xterm.IsTerminal(int(f.Fd()))
 }
 
@@ -22,10 +22,17 @@ const (
 	Yellow Colour = "33"
 )
 
-// Paint colours text that is going to stream, if that is a terminal and NO_COLOR (no-color.org) is
-// not set.
+// Capable reports whether a stream is a terminal that can do more than print line after line; one of
+// the type dumb cannot, such as that of a shell in an editor.
+func Capable(stream any) bool { return IsTerminal(stream) && os.Getenv("TERM") != "dumb" }
+
+// Colours reports whether text that goes to stream may be coloured: it is a [Capable] terminal, and
+// NO_COLOR is not set (no-color.org).
+func Colours(stream any) bool { return Capable(stream) && os.Getenv("NO_COLOR") == "" }
+
+// Paint colours text that is going to stream, if it may be coloured.
 func Paint(stream any, c Colour, text string) string {
-	if !IsTerminal(stream) || os.Getenv("NO_COLOR") != "" {
+	if !Colours(stream) {
 		return text
 	}
 	return "\x1b[" + string(c) + "m" + text + "\x1b[0m"
