@@ -29,7 +29,7 @@ type History struct {
 	// Ambiguous counts, for the recipients of the job in their order, the calls that failed and may have
 	// been delivered all the same. Empty: there was none.
 	Ambiguous []Tried `json:"-"`
-	// Suspected counts the calls that failed in a row while others of the project succeeded.
+	// Suspected counts the calls that failed in a row, since others of the project were seen to succeed.
 	Suspected int `json:"-"`
 	// CallSize is how many recipients a call with this job may have, because it failed with more. Zero:
 	// as many as any.

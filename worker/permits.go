@@ -210,7 +210,7 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 			turn = gateOpened
 		}
 		return 0, turn
-	case b.alone && demanded(res.err) == 0:
+	case b.own && demanded(res.err) == 0:
 		return 0, gateUntouched
 	}
 	pr.successes = 0

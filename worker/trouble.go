@@ -13,7 +13,7 @@ import (
 // trouble is what the recipients of one call met since their leases began: what is theirs alone, and
 // holds up nobody else.
 type trouble struct {
-	suspected int       // calls that failed in a row while others of the project succeeded
+	suspected int       // calls that failed in a row, of which the first while others of the project succeeded
 	counted   bool      // among the recipients for whom alone the call fails
 	ambiguous int       // calls that failed and may have been delivered
 	notBefore time.Time // when the next one may go
@@ -34,8 +34,8 @@ const (
 )
 
 // wait is how long the next try waits at least.
-func (p *part) wait(alone bool, err *chatapi.Error) (wait time.Duration) {
-	if alone {
+func (p *part) wait(own bool, err *chatapi.Error) (wait time.Duration) {
+	if own {
 		wait = growing(gateFirst, gateGrowth, p.suspected)
 	}
 	if err.MayBeDelivered {
@@ -55,11 +55,13 @@ func growing(first time.Duration, growth float64, failures int) time.Duration {
 }
 
 // judge says whose trouble it would be if the next call failed: maybe its own, when it failed before and
-// no other message is known to fail; surely, when calls of its project succeeded after that.
+// no other message is known to fail; surely, when calls of its project succeeded after that. What failed
+// alone once says nothing of its project from then on.
 func (b *batch) judge(now time.Time, of *project) {
 	failed := !b.troubled.IsZero() || b.next().suspected > 0
 	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
 	b.alone = b.maybeAlone && of.succeeded.After(later(b.troubled, now.Add(-suspicion)))
+	b.own = b.alone || b.next().suspected > 0
 }
 
 // callFailed records that the call of the last part failed. It goes again, as a whole or in halves, but
@@ -70,7 +72,7 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	if b.troubled.IsZero() {
 		b.troubled = now
 	}
-	if b.alone {
+	if b.own {
 		last.suspected++
 	}
 	if err.MayBeDelivered {
@@ -79,13 +81,13 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 			t.doubted = true
 		}
 	}
-	alone := b.cost() == 1
+	single := b.cost() == 1
 	objection := b.maybeAlone && err.MayConcernMessage()
 	b.giveUp(res, func(t *task, id string) (queue.Reason, string) {
 		switch {
 		case err.MayBeDelivered && t.tries[id]+last.ambiguous >= cfg.MaxAmbiguous:
 			return queue.Ambiguous, err.Error()
-		case objection && (b.whole || alone) && last.suspected >= suspectedEnough:
+		case objection && b.alone && (b.whole || single) && last.suspected >= suspectedEnough:
 			return queue.Refused, fmt.Sprintf("failed %d times, while other calls of the project succeeded: %s", last.suspected, err.Error())
 		case !now.Before(t.end(cfg.RetryFor)):
 			return queue.Exhausted, err.Error()
@@ -125,7 +127,7 @@ func (b *batch) rest(now time.Time, parts int, wait time.Duration, err *chatapi.
 		p := &b.parts[i]
 		p.first = false // what is beneath it may change
 		if i >= len(b.parts)-parts {
-			p.notBefore = now.Add(max(wait, p.wait(b.alone, err)))
+			p.notBefore = now.Add(max(wait, p.wait(b.own, err)))
 		}
 	}
 	if !b.maybeAlone { // then the others wait as well for the message to be tried again
