@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,6 +35,12 @@ const (
 type Fault struct {
 	// Project limits the fault to calls of this project. Empty: any.
 	Project string
+
+	// Message limits the fault to calls whose message contains this text. Empty: any.
+	Message string
+
+	// Above limits the fault to calls with more recipients than this.
+	Above int
 
 	// RefuseIDs limits the fault to calls that name one of these recipients.
 	// Without a Status and a Break they are answered 400, as an API would that
@@ -116,7 +123,7 @@ func (s *Server) nextFault(call Call) Fault {
 }
 
 func (f *Fault) fits(call Call) bool {
-	if f.Project != "" && f.Project != call.ProjectID {
+	if f.Project != "" && f.Project != call.ProjectID || !strings.Contains(call.Message, f.Message) || len(call.Recipients) <= f.Above {
 		return false
 	}
 	return len(f.RefuseIDs) == 0 || slices.ContainsFunc(f.RefuseIDs, func(id string) bool {

@@ -46,6 +46,32 @@ var faults = []fault{
 		run:      badRecipients,
 	},
 	{
+		name:     "one_message",
+		did:      "300 jobs of one project for two workers, half of them a backlog, the others one every 20 ms; a gateway answers 403 to one of the messages, 404 to another, and 400 with a page to a third",
+		demanded: "exactly these three are buried, as refused, each with its own failures; nothing lost or repeated",
+		bounded:  "every other job delivered within 3 s of its publication, or of the workers' start",
+		run:      oneMessage,
+	},
+	{
+		name:     "one_recipient",
+		did:      "2,500 recipients of one text, in five calls; a gateway answers 403 to every call that names one of them",
+		demanded: "he alone is buried, with his own failures; fewer than 40 calls; nothing repeated",
+		bounded:  "all others delivered within 5 s",
+		run:      oneRecipient,
+	},
+	{
+		name:     "told_but_failed",
+		did:      "the API delivers and then fails, with --max-ambiguous 3: to calls for more than 200 recipients it never answers (one project), breaks the connection (another) or answers 500 (a third), while small calls of these projects succeed; a fourth project's calls are all answered 504",
+		demanded: "nobody is delivered to more than 3 times on account of one job; of the first three projects nobody is buried, of the fourth everybody, as ambiguous; nothing lost",
+		run:      toldButFailed,
+	},
+	{
+		name:     "small_calls_only",
+		did:      "20 jobs of 500 recipients; the API takes 100 in a call and answers 400 to more",
+		demanded: "nothing lost, repeated or buried; fewer than 250 calls, of which fewer than 40 are refused (the least possible is 100 calls); `status` shows what was learned",
+		run:      smallCallsOnly,
+	},
+	{
 		name:     "revoked_token",
 		did:      "3,000 jobs, two workers; after 500 calls the server revokes all tokens, minutes before they expire",
 		demanded: "one refresh per worker, nothing buried",
