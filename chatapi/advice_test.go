@@ -35,6 +35,7 @@ func TestLogTextLeavesOutWhatTheServerSaid(t *testing.T) {
 		"call x: refused, status 400":                              &Error{Kind: Refused, Op: "call x", Status: 400, Detail: "w-1 is unknown"},
 		"call x: temporary, status 504, may have been delivered":   fmt.Errorf("send: %w", &Error{Kind: Temporary, Op: "call x", Status: 504, MayBeDelivered: true, Detail: "w-1"}),
 		"call x: temporary: dial tcp 127.0.0.1:1: connect refused": &Error{Kind: Temporary, Op: "call x", Detail: "dial tcp 127.0.0.1:1: connect refused"},
+		"get a token: credential, status 401: invalid_client: bad": &Error{Kind: Credential, Op: "get a token", Status: 401, Unsent: true, Detail: "invalid_client: bad"},
 		"disk full": errors.New("disk full"),
 	} {
 		if got := LogText(err); got != want {
