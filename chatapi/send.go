@@ -197,7 +197,7 @@ func interrupted(caller context.Context, err error, timeout time.Duration, hide 
 		return &Error{Kind: Temporary, Detail: fmt.Sprintf("no reply within %v", timeout), Err: err}
 	}
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(record.RecordHeader[:]) == "HTTP/" {
-		err = errors.New("the server speaks HTTP, not HTTPS, at this port")
+		return &Error{Kind: Temporary, Detail: "the server speaks HTTP, not HTTPS, at this port", Err: err}
 	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // Op names the address already, without its query
