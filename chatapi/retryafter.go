@@ -138,12 +138,21 @@ func number(text string, unit time.Duration, now time.Time) (time.Duration, bool
 		n /= 1e3
 	}
 	if unit == time.Second && n >= epoch {
-		n = max(n-float64(now.UnixMilli())/1e3, 0)
+		n = until(min(n-float64(now.UnixMilli())/1e3, maxRetryAfter.Seconds()))
 	}
-	return min(time.Duration(min(n*float64(unit), float64(maxRetryAfter))), maxRetryAfter), true
+	return time.Duration(min(n*float64(unit), float64(maxRetryAfter))), true
 }
 
-// date reads a point in time, as HTTP and others write it. One that is past is no wait.
+// until is how many seconds to wait for a point in time: it is written in whole seconds, so it
+// may be up to one later. One that is past is no wait.
+func until(left float64) float64 {
+	if left <= 0 {
+		return 0
+	}
+	return left + 1
+}
+
+// date reads a point in time, as HTTP and others write it.
 func date(text string, now time.Time) (time.Duration, bool) {
 	text = strings.Trim(text, " \t\"")
 	at, err := http.ParseTime(text)
@@ -152,5 +161,6 @@ func date(text string, now time.Time) (time.Duration, bool) {
 			at, err = time.Parse(layout, text)
 		}
 	}
-	return min(max(at.Sub(now), 0), maxRetryAfter), err == nil
+	left := until(min(at.Sub(now), maxRetryAfter).Seconds())
+	return min(time.Duration(left*float64(time.Second)), maxRetryAfter), err == nil
 }

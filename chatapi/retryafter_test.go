@@ -32,8 +32,8 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Retry-After", "3601"}, time.Hour},
 		{[]string{"Retry-After", "2h"}, time.Hour},
 		{[]string{"Retry-After", "99999999999999999999999"}, time.Hour},
-		{[]string{"Retry-After", "1795424430"}, 30 * time.Second},    // 2026-11-23 09:00:30
-		{[]string{"Retry-After", "1795424430000"}, 30 * time.Second}, // in milliseconds
+		{[]string{"Retry-After", "1795424430"}, 31 * time.Second},    // 2026-11-23 09:00:30
+		{[]string{"Retry-After", "1795424430000"}, 31 * time.Second}, // in milliseconds
 
 		// The longest of several.
 		{[]string{"Retry-After", "12, 2"}, 12 * time.Second},
@@ -41,20 +41,20 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Retry-After", "2", "Retry-After", "12"}, 12 * time.Second},
 		{[]string{"Retry-After", "12", "Retry-After", "2"}, 12 * time.Second},
 		{[]string{"Retry-After", "12", "Retry-After", "soon"}, 12 * time.Second},
-		{[]string{"Retry-After", "12", "Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT"}, 90 * time.Second},
+		{[]string{"Retry-After", "12", "Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT"}, 91 * time.Second},
 
-		// Dates are by the server's clock.
-		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT"}, 90 * time.Second},
-		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 UTC"}, 90 * time.Second},
-		{[]string{"Retry-After", "Mon, 23 Nov 2026 10:01:30 +0100"}, 90 * time.Second},
-		{[]string{"Retry-After", "Monday, 23-Nov-26 09:01:30 GMT"}, 90 * time.Second},
-		{[]string{"Retry-After", "2026-11-23T09:01:30Z"}, 90 * time.Second},
+		// Dates are by the server's clock, and may be up to a second later than they say.
+		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT"}, 91 * time.Second},
+		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 UTC"}, 91 * time.Second},
+		{[]string{"Retry-After", "Mon, 23 Nov 2026 10:01:30 +0100"}, 91 * time.Second},
+		{[]string{"Retry-After", "Monday, 23-Nov-26 09:01:30 GMT"}, 91 * time.Second},
+		{[]string{"Retry-After", "2026-11-23T09:01:30Z"}, 91 * time.Second},
 		{[]string{"Retry-After", "Mon, 23 Nov 2026 08:00:00 GMT"}, 0},
 		{[]string{"Retry-After", "Mon, 23 Nov 2099 08:00:00 GMT"}, time.Hour},
-		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT", "Date", "Mon, 23 Nov 2026 09:01:00 GMT"}, 30 * time.Second},
-		{[]string{"Retry-After", "Mon, 23 Nov 2026 08:01:30 GMT", "Date", "Mon, 23 Nov 2026 08:01:00 GMT"}, 30 * time.Second},
-		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT", "Date", "today"}, 90 * time.Second},
-		{[]string{"Retry-After", "1795424430", "Date", "Mon, 23 Nov 2026 09:00:20 GMT"}, 10 * time.Second},
+		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT", "Date", "Mon, 23 Nov 2026 09:01:00 GMT"}, 31 * time.Second},
+		{[]string{"Retry-After", "Mon, 23 Nov 2026 08:01:30 GMT", "Date", "Mon, 23 Nov 2026 08:01:00 GMT"}, 31 * time.Second},
+		{[]string{"Retry-After", "Mon, 23 Nov 2026 09:01:30 GMT", "Date", "today"}, 91 * time.Second},
+		{[]string{"Retry-After", "1795424430", "Date", "Mon, 23 Nov 2026 09:00:20 GMT"}, 11 * time.Second},
 
 		{[]string{"Retry-After-Ms", "1500"}, 1500 * time.Millisecond},
 		{[]string{"X-Ms-Retry-After-Ms", "1500"}, 1500 * time.Millisecond},
@@ -67,9 +67,9 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"RateLimit-Limit", "100", "RateLimit-Remaining", "0", "RateLimit-Reset", "12"}, 12 * time.Second},
 		{[]string{"RateLimit-Limit", "100", "RateLimit-Remaining", "7", "RateLimit-Reset", "12"}, none},
 		{[]string{"X-RateLimit-Reset", "12"}, 12 * time.Second},
-		{[]string{"X-RateLimit-Reset", "1795424430"}, 30 * time.Second},
-		{[]string{"X-RateLimit-Reset", "1795424430", "Date", "Mon, 23 Nov 2026 09:00:20 GMT"}, 10 * time.Second},
-		{[]string{"X-RateLimit-Reset", "2026-11-23T09:00:30Z"}, 30 * time.Second},
+		{[]string{"X-RateLimit-Reset", "1795424430"}, 31 * time.Second},
+		{[]string{"X-RateLimit-Reset", "1795424430", "Date", "Mon, 23 Nov 2026 09:00:20 GMT"}, 11 * time.Second},
+		{[]string{"X-RateLimit-Reset", "2026-11-23T09:00:30Z"}, 31 * time.Second},
 		{[]string{"X-RateLimit-Remaining", "1", "X-RateLimit-Reset", "1795424430"}, none},
 		{[]string{"X-Rate-Limit-Reset", "12"}, 12 * time.Second},
 		{[]string{"X-RateLimit-Reset-After", "1.5"}, 1500 * time.Millisecond},
