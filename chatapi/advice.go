@@ -48,8 +48,10 @@ func (e *Error) Advice() string {
 		return e.Kind.adviceOr(connectionAdvice(e.Err))
 	case e.Unsent:
 		return tokenAdvice(e)
-	case e.page && (e.Kind == Misconfigured || e.Status <= 299):
+	case e.page && (e.Kind == Misconfigured || e.foreign):
 		return "find out which proxy or load balancer answers with a page instead of the Chat API"
+	case e.foreign:
+		return "find out what answers instead of the Chat API"
 	}
 	return e.Kind.adviceOr(statusAdvice[e.Status])
 }
@@ -138,6 +140,12 @@ func LogText(err error) string {
 		return err.Error()
 	}
 	text := fmt.Sprintf("%s: %s, status %d", api.Op, api.Kind, api.Status)
+	switch {
+	case api.page:
+		text += ", answered with a page"
+	case api.foreign:
+		text += ", not an answer of the Chat API"
+	}
 	if api.MayBeDelivered {
 		text += ", may have been delivered"
 	}

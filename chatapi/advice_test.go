@@ -65,26 +65,30 @@ func TestAdviceIsAsExactAsTheFailure(t *testing.T) {
 		}
 	}
 	for want, handler := range map[string]http.HandlerFunc{
-		"a page instead of the Chat API": html(200),
-		"answers with a page":            html(400),
-		"proxy or load balancer":         html(404),
-		"gateway before the API":         html(403),
-		"may call for this project":      text(403),
-		"id and secret":                  text(401),
-		"version of the Chat API":        text(410),
-		"HTTPS_PROXY":                    text(407),
-		"quota":                          text(402),
-		"which server its host name":     text(421),
-		"wants another protocol":         text(426),
-		"token made smaller":             text(431),
-		"what it blocks":                 text(451),
-		"fewer recipients":               text(413),
-		"only large calls":               text(504),
-		"check the addresses":            text(418),
-		"":                               text(500),
+		"a page instead of the Chat API":    html(200),
+		"answers with a page":               html(400),
+		"load balancer answers with a page": html(404),
+		"what answers instead of":           func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"status":"secret words"}`) },
+		"may call for this project":         text(403),
+		"id and secret":                     text(401),
+		"version of the Chat API":           text(410),
+		"HTTPS_PROXY":                       text(407),
+		"quota":                             text(402),
+		"which server its host name":        text(421),
+		"wants another protocol":            text(426),
+		"token made smaller":                text(431),
+		"what it blocks":                    text(451),
+		"fewer recipients":                  text(413),
+		"only large calls":                  text(504),
+		"check the addresses":               text(418),
+		"":                                  text(500),
 	} {
 		failure := sendFails(t, against(t, handler), t.Context(), notification("w-1"))
 		checkAdvice(t, failure, want)
+		if text := LogText(failure); strings.Contains(text, "secret words") || strings.Contains(want, "page") != strings.Contains(text, "answered with a page") ||
+			strings.Contains(want, "what answers instead of") != strings.Contains(text, "not an answer of the Chat API") {
+			t.Errorf("the text for logs is %q", text)
+		}
 	}
 	for want, e := range map[string]*Error{
 		"address of the token endpoint": {Kind: Misconfigured, Status: 404, Unsent: true},

@@ -5,12 +5,14 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf16"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -57,7 +59,7 @@ func readBody(resp *http.Response, most int) ([]byte, error) {
 
 // complete reports whether text is an object from its first to its last brace.
 func complete(text []byte) bool {
-	text = trimBOM(bytes.TrimSpace(text))
+	text = bytes.TrimSpace(trimBOM(text))
 	if !bytes.HasSuffix(text, []byte("}")) {
 		return false
 	}
@@ -91,6 +93,22 @@ func decoded(h http.Header, text []byte, most int) []byte {
 
 func trimBOM(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) }
 
+// inUTF8 returns text without its byte order mark, and from UTF-16 if the mark says so.
+func inUTF8(text []byte) []byte {
+	var order binary.ByteOrder = binary.BigEndian
+	switch {
+	case bytes.HasPrefix(text, []byte("\xff\xfe")):
+		order = binary.LittleEndian
+	case !bytes.HasPrefix(text, []byte("\xfe\xff")):
+		return trimBOM(text)
+	}
+	var units []uint16
+	for text = text[2:]; len(text) > 1; text = text[2:] {
+		units = append(units, order.Uint16(text))
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
 // isPage reports whether a body is HTML or XML, rather than an answer of the API.
 func isPage(h http.Header, body []byte) bool {
 	// Blanks, and the byte order marks and zero bytes of UTF-8 and UTF-16.
@@ -107,4 +125,7 @@ func isPage(h http.Header, body []byte) bool {
 	return kind == "text/html" || strings.HasSuffix(kind, "xml")
 }
 
-func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxFailureBody) }
+// endSoon sees to it that reading a failure's body ends soon: its status has already said what matters.
+func endSoon(resp *http.Response) (stop func() bool) {
+	return time.AfterFunc(4*rest, func() { _ = resp.Body.Close() }).Stop
+}

@@ -147,6 +147,25 @@ func TestCompleteReplyWithoutItsEnd(t *testing.T) {
 	})
 }
 
+// The status of a failure is known before its body has ended.
+func TestFailureWhoseBodyDoesNotEnd(t *testing.T) {
+	for _, status := range []int{http.StatusFound, http.StatusBadRequest, http.StatusServiceUnavailable} {
+		c := against(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(status)
+			io.WriteString(w, "some words")
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		})
+		c.timeout = time.Minute
+		began := time.Now()
+		failure := sendFails(t, c, t.Context(), notification("w-1"))
+		if took := time.Since(began); failure.Status != status || took > c.timeout/2 || failure.Detail == "" {
+			t.Errorf("%v after %v", failure, took)
+		}
+	}
+}
+
 // reachedInTime sends, and demands an answer about w-1 long before the client's minute is over.
 func reachedInTime(t *testing.T, c *Client) {
 	t.Helper()

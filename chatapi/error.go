@@ -72,7 +72,8 @@ type Error struct {
 	// server's text and may name recipients.
 	Detail string
 
-	page bool // whether the body is HTML or XML
+	page    bool // whether the body is HTML or XML
+	foreign bool // whether it is a 2xx that is not of the API
 
 	// Err is the cause, where there is one: [errors.Is] sees context.Canceled and
 	// context.DeadlineExceeded. Its own text is not cleaned of what a server sent:

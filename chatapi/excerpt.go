@@ -21,10 +21,10 @@ const (
 	// every sentence and protect nothing.
 	minMessage, minSecret, minLetters = 8, 4, 4
 
-	// messagePart and secretPart are how much of a longer private text is recognized
-	// wherever it stands, and endPart how much of its beginning at the end of a text:
-	// servers quote a part, and cut what they quote.
-	messagePart, secretPart, endPart = 16, 8, 6
+	// messagePart and secretPart are how many bytes of the letters of a longer private
+	// text are recognized wherever they stand, and endPart how many letters of its
+	// beginning at the end of a text: servers quote a part, and cut what they quote.
+	messagePart, secretPart, endPart = 12, 8, 6
 )
 
 // private holds the texts that must not show up in an excerpt.
@@ -48,10 +48,13 @@ func (p private) hideMessage(text string) private {
 
 func (p private) add(text, label string, least, part int) private {
 	all := letters(text[:min(len(text), maxFailureBody)])
-	if len(text) < least || len(spell(all)) < minLetters {
+	size := len(spell(all))
+	if len(text) < least || size < minLetters {
 		return p
 	}
-	t := privateText{letters: all, part: min(part, len(all)), at: make(map[string][]int), label: label}
+	// A character of three bytes is a syllable or a word.
+	part = min(max(part*len(all)/size, 5), len(all))
+	t := privateText{letters: all, part: part, at: make(map[string][]int), label: label}
 	for start := 0; start+t.part <= len(all); start++ {
 		run := spell(all[start : start+t.part])
 		if len(t.at[run]) < 4 { // a text that repeats itself is found by its first places

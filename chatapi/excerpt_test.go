@@ -37,6 +37,7 @@ func TestExcerpt(t *testing.T) {
 		`at 'secret of "all" the…'`:                              `at '[message]…'`,
 		`near ...ret of "all" the coff...`:                       `near ...[message]...`,
 		`secret of "all" the coffee, secret of "all" the coffee`: `[message], [message]`,
+		`message "secret of \"all\"…" is too long`:               `message "[message]…" is too long`,
 		"the secret coffee of all":                               "the secret coffee of all", // no long part of it
 		`100 % of &c. and C:\up &unknown; %zz \u12`:              `100 % of &c. and C:\up &unknown; %zz \u12`,
 	} {

@@ -124,3 +124,12 @@ func deflated(text string, raw bool) string {
 	_ = w.Close()
 	return b.String()
 }
+
+// utf16LE writes ASCII as Windows does.
+func utf16LE(text string) string {
+	b := []byte("\xff\xfe")
+	for _, c := range []byte(text) {
+		b = append(b, c, 0)
+	}
+	return string(b)
+}

@@ -56,6 +56,7 @@ func TestReplies(t *testing.T) {
 		"info with a lone surrogate": {body: `{"success":true,"data":{"errors":[]},"info":"sent \ud83c"}`},
 		"info twice":                 {body: `{"success":true,"data":{"errors":[]},"info":"a","info":"b"}`},
 		"BOM":                        {body: "\xef\xbb\xbf" + errs(`["b"]`, `"user not found"`), failures: one},
+		"UTF-16":                     {body: utf16LE(errs(`["b"]`, `"user not found"`)), failures: one},
 		"reason with a surrogate":    {body: errs(`["b"]`, `"no device for \ud83c"`), failures: []Failure{{[]string{"b"}, "no device for ?"}}},
 		"reason cut in a character":  {body: errs(`["b"]`, "\"no device \xe3\x82\""), failures: []Failure{{[]string{"b"}, "no device ??"}}},
 		"reason missing":             {body: `{"success":true,"data":{"errors":[{"user_ids":["b"]}]}}`, failures: none},
@@ -137,6 +138,7 @@ func TestReplies(t *testing.T) {
 		"HTML, compressed":   {body: gzipped("<html>"), encoding: "gzip", kind: Temporary, detail: "<html>"},
 		"HTML with a script": {body: `<html><script>{"success":true}`, kind: Temporary, detail: "<html>"},
 		"long HTML":          {body: "<html>" + strings.Repeat(" ", minReplyLimit), kind: Temporary, detail: "<html>"},
+		"HTML in UTF-16":     {body: utf16LE("<html>"), kind: Temporary},
 		"maintenance, twice": {body: `{"status":"maintenance"} {}`, kind: Temporary},
 
 		// What is a part of a reply, or may be one.

@@ -102,14 +102,14 @@ func (c *Client) failed(resp *http.Response, n Notification, token string) *Erro
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return failure // its body is a connection that never ends
 	}
+	defer endSoon(resp)()
 	hide := c.private(n, token)
 	if to := redirect(resp); to != "" {
 		failure.Detail = hide.excerpt("redirected to "+to, maxDetail)
-		drain(resp.Body)
+		_, _ = readBody(resp, maxFailureBody)
 		return failure
 	}
-	// The status has already said what matters: a body that breaks off does not.
-	text, _ := readBody(resp, maxFailureBody)
+	text, _ := readBody(resp, maxFailureBody) // a body that breaks off changes nothing
 	text = decoded(resp.Header, text, maxFailureBody)
 	failure.page = isPage(resp.Header, text)
 	failure.Kind = classify(resp.StatusCode, known, failure.page)
@@ -157,7 +157,8 @@ func (c *Client) misread(caller context.Context, resp *http.Response, n Notifica
 	switch {
 	case failure.page, reason.foreign && !accepted(resp.StatusCode):
 		// The word of a proxy, a portal or a maintenance mode: the API was not asked.
-		failure.Kind, failure.MayBeDelivered = Temporary, false
+		failure.Kind, failure.MayBeDelivered, failure.foreign = Temporary, false, true
+		failure.RetryAfter, _ = readRetryAfter(resp.Header, serverTime(resp.Header, time.Now()))
 		failure.Detail = hide.excerpt(fmt.Sprintf("what answers is not the Chat API; the body: %s", text), maxDetail)
 	case broke != nil && caller.Err() != nil:
 		failure = interrupted(caller, broke, c.timeout, hide)

@@ -2,7 +2,7 @@ package chatapi
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"regexp"
 	"unicode"
 	"unicode/utf8"
@@ -44,7 +44,7 @@ var replyMember = regexp.MustCompile(`(?i)"(success|user_?ids?)"\s*:`)
 // missing where it says nothing, and what follows. A reply of failure need not say
 // who failed: it means everybody. The error is a *notReply.
 func decodeReply(text []byte) (reply, error) {
-	text = trimBOM(bytes.TrimSpace(text))
+	text = bytes.TrimSpace(inUTF8(text))
 	wire, err := unmarshal(text)
 	if err != nil {
 		return reply{}, err
@@ -82,7 +82,10 @@ func unmarshal(text []byte) (wire wireReply, err error) {
 	}
 	first, readErr := jsontext.NewDecoder(bytes.NewBuffer(text), lenient).ReadValue()
 	if readErr != nil || len(first) == 0 || first[0] != '{' {
-		return wire, &notReply{why: fmt.Sprint("it is not a JSON object: ", readErr), foreign: foreign(text)}
+		if readErr == nil {
+			readErr = errors.New("it is not a JSON object")
+		}
+		return wire, &notReply{why: readErr.Error(), foreign: foreign(text)}
 	}
 	rest := text[len(first):]
 	if replyMember.Match(rest) {
