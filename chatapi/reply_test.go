@@ -195,6 +195,9 @@ func TestReplies(t *testing.T) {
 			if !reflect.DeepEqual(report.Failures, tc.failures) || len(report.Unknown) != tc.unknown || report.Status != tc.status {
 				t.Errorf("%+v; want %+v and %d unknown", report, tc.failures, tc.unknown)
 			}
+			if again, err := c.Send(context.Background(), n); err != nil || !reflect.DeepEqual(again, report) {
+				t.Errorf("the same once more gives %+v, %v", again, err)
+			}
 			if (report.Doubt == "") != (tc.doubt == "") || !strings.Contains(report.Doubt, tc.doubt) {
 				t.Errorf("the doubt is %q, want %q", report.Doubt, tc.doubt)
 			}
