@@ -1,45 +1,46 @@
 package chatapi
 
-import (
-	"net/http"
-	"strconv"
-	"strings"
-	"time"
-)
-
-// maxRetryAfter bounds what a server may ask for. A longer wait is more likely a
-// mistake of the server than a wish, and trying once an hour harms nobody.
-const maxRetryAfter = time.Hour
+import "net/http"
 
 // classify gives the kind of failure that a status of the Chat API means. It
 // returns "" for 2xx, where the body decides. The document describes the 200
-// only; the rest follows what the statuses mean in RFC 9110.
-func classify(status int, hasRetryAfter bool) Kind {
+// only; the rest follows what the statuses mean in RFC 9110, and who can have said
+// them: a page is the word of a proxy or a load balancer, which was not asked
+// about message and recipients.
+func classify(status int, hasRetryAfter, page bool) Kind {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusPaymentRequired: // 402 is how some say that a quota is used up
+		return Limited
+	case http.StatusServiceUnavailable:
+		if hasRetryAfter {
+			return Limited
+		}
+	case http.StatusRequestTimeout, http.StatusTooEarly:
+		return Temporary
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return Credential
+	case http.StatusRequestEntityTooLarge: // about the call's size, whoever says it
+		return Refused
+	case http.StatusBadRequest, http.StatusConflict, http.StatusUnprocessableEntity:
+		if !page {
+			return Refused
+		}
+	}
 	switch {
 	case status >= 200 && status <= 299:
 		return ""
-	case status == http.StatusTooManyRequests,
-		status == http.StatusServiceUnavailable && hasRetryAfter:
-		return Limited
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly,
-		status >= 500 && status <= 599:
+	case status >= 500 && status <= 599:
 		return Temporary
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return Credential
-	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
-		return Misconfigured
-	case status >= 400 && status <= 499:
-		return Refused
-	default:
-		// 1xx, 3xx, and what HTTP does not know: no Chat API answers like that.
-		return Misconfigured
 	}
+	// 1xx, 3xx, the other 4xx, and what HTTP does not know: they are about the address, the protocol,
+	// the headers or a proxy on the way, which are the same for all calls.
+	return Misconfigured
 }
 
 // classifyToken gives the kind of failure that a status of the token endpoint
 // means. A recipient cannot be the cause, so nothing here is Refused.
 func classifyToken(status int, hasRetryAfter bool) Kind {
-	switch kind := classify(status, hasRetryAfter); {
+	switch kind := classify(status, hasRetryAfter, false); {
 	case kind == "":
 		return Temporary // a 2xx without a token
 	case status == http.StatusBadRequest:
@@ -51,23 +52,30 @@ func classifyToken(status int, hasRetryAfter bool) Kind {
 	}
 }
 
-// retryAfter reads a Retry-After header: seconds or an HTTP date (RFC 9110
-// section 10.2.3). ok is false when there is none that can be read.
-func retryAfter(h http.Header, now time.Time) (wait time.Duration, ok bool) {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if value == "" {
-		return 0, false
+// mayBeDelivered reports whether a call that was answered with this status may have
+// been carried out all the same: the server failed somewhere on its way, or a
+// gateway does not know what the server did.
+func mayBeDelivered(status int) bool {
+	switch status {
+	case http.StatusNotImplemented, http.StatusServiceUnavailable, http.StatusHTTPVersionNotSupported,
+		http.StatusNetworkAuthenticationRequired, // RFC 6585 section 6: a portal on the way
+		521, 522, 523, 525, 526:                  // Cloudflare's: no connection to the server came about
+		return false
 	}
-	if strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
-			return maxRetryAfter, true // digits only: the error is that it is huge
-		}
-		return time.Duration(seconds) * time.Second, true
+	return status >= 500 && status <= 599
+}
+
+// mayConcernMessage reports whether a status may be an answer to this message or
+// these recipients, of the API or of a gateway that looks into calls.
+func mayConcernMessage(status int) bool {
+	switch status {
+	case http.StatusInternalServerError:
+		return true
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusProxyAuthRequired, http.StatusRequestTimeout,
+		http.StatusLengthRequired, http.StatusPreconditionFailed, http.StatusExpectationFailed, http.StatusMisdirectedRequest,
+		http.StatusTooEarly, http.StatusUpgradeRequired, http.StatusPreconditionRequired, http.StatusTooManyRequests,
+		http.StatusRequestHeaderFieldsTooLarge:
+		return false
 	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0, false
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter), true
+	return status >= 400 && status <= 499
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -58,6 +59,11 @@ func TestMayBeDelivered(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"success\":true,")
 			<-gone
 		}, kind: Unreadable, maybe: true, is: context.DeadlineExceeded},
+		"headers, and nothing more": {serve: func(c net.Conn) {
+			readCall(c)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n")
+			<-gone
+		}, kind: Unreadable, maybe: true, is: context.DeadlineExceeded},
 		"failure's body cut": {serve: func(c net.Conn) {
 			readCall(c)
 			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 99\r\n\r\nbad")
@@ -90,7 +96,86 @@ func TestMayBeDelivered(t *testing.T) {
 			if tc.is != nil && !errors.Is(failure, tc.is) {
 				t.Errorf("%v is not %v", failure, tc.is)
 			}
+			if late := tc.maybe && tc.is == context.DeadlineExceeded; failure.TimedOut() != late || failure.MayConcernMessage() != (tc.kind == Refused) {
+				t.Errorf("%v: timed out: %v; may concern the message: %v", failure, failure.TimedOut(), failure.MayConcernMessage())
+			}
 		})
+	}
+}
+
+// A reply that is complete is not waited for to the end of the call's time, whatever its server leaves out.
+func TestCompleteReplyWithoutItsEnd(t *testing.T) {
+	const ok = `{"success":true,"data":{"errors":[{"user_ids":["w-1"],"reason":"user not found"}]},"info":"x"}`
+	gone := make(chan struct{})
+	t.Cleanup(func() { close(gone) })
+	chunk := fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(ok), ok)
+	length := fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(ok)+20, ok)
+	for name, serve := range map[string]func(net.Conn){
+		"chunk, open":             func(c net.Conn) { io.WriteString(c, chunk); <-gone },
+		"chunk, closed":           func(c net.Conn) { io.WriteString(c, chunk) },
+		"chunk, reset":            func(c net.Conn) { io.WriteString(c, chunk); c.(*net.TCPConn).SetLinger(0) },
+		"length, open":            func(c net.Conn) { io.WriteString(c, length); <-gone },
+		"length, closed":          func(c net.Conn) { io.WriteString(c, length) },
+		"neither, open":           func(c net.Conn) { io.WriteString(c, "\r\n"+ok+"\r\n"); <-gone },
+		"trailing garbage, reset": func(c net.Conn) { io.WriteString(c, length+"..."); c.(*net.TCPConn).SetLinger(0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := rawServer(t, func(c net.Conn) {
+				readCall(c)
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
+				serve(c)
+			})
+			tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
+			defer tokens.Close()
+			reachedInTime(t, newClient(t, url, tokens.TokenURL(), time.Minute))
+		})
+	}
+	t.Run("HTTP/2, open", func(t *testing.T) {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, ok)
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		defer server.Close()
+		tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
+		defer tokens.Close()
+		c := newClient(t, server.URL, tokens.TokenURL(), time.Minute)
+		c.http.Transport.(*http.Transport).TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		reachedInTime(t, c)
+	})
+}
+
+// The status of a failure is known before its body has ended.
+func TestFailureWhoseBodyDoesNotEnd(t *testing.T) {
+	for _, status := range []int{http.StatusFound, http.StatusBadRequest, http.StatusServiceUnavailable} {
+		c := against(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(status)
+			io.WriteString(w, "some words")
+			http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		})
+		c.timeout = time.Minute
+		began := time.Now()
+		failure := sendFails(t, c, t.Context(), notification("w-1"))
+		if took := time.Since(began); failure.Status != status || took > c.timeout/2 || failure.Detail == "" {
+			t.Errorf("%v after %v", failure, took)
+		}
+	}
+}
+
+// reachedInTime sends, and demands an answer about w-1 long before the client's minute is over.
+func reachedInTime(t *testing.T, c *Client) {
+	t.Helper()
+	began := time.Now()
+	report, err := c.Send(t.Context(), notification("w-1", "w-2"))
+	if err != nil || len(report.Failures) != 1 || report.Doubt != "" {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if took := time.Since(began); took > c.timeout/2 {
+		t.Errorf("it took %v", took)
 	}
 }
 

@@ -14,10 +14,11 @@ type Kind string
 
 const (
 	// Temporary: the server or the way to it failed (5xx, 408, 425, connection
-	// errors, timeouts, a reply of failure that names nobody). Later may work.
+	// errors, timeouts, a reply of failure that names nobody, a 200 that is not the
+	// API's reply at all). Later may work.
 	Temporary Kind = "temporary"
 
-	// Limited: too many calls (429, or 503 with Retry-After). Slower will work.
+	// Limited: too many calls (429, 402, or 503 with Retry-After). Slower will work.
 	Limited Kind = "limited"
 
 	// Credential: the client credential does not allow the call (401 with a token
@@ -25,16 +26,16 @@ const (
 	// Every call of this credential fails until an operator acts.
 	Credential Kind = "credential"
 
-	// Refused: the API does not take this call (400, 413, 422 and the other 4xx).
-	// Something in its message or recipients is the cause.
+	// Refused: the API does not take this call (413, or 400, 409, 422 with a body that
+	// is not a page). Something in its message or recipients is the cause.
 	Refused Kind = "refused"
 
-	// Misconfigured: what answers is not the Chat API (3xx, 404, 405, 1xx,
-	// statuses beyond 599). The address is wrong.
+	// Misconfigured: what answers is not the Chat API, or takes none of our calls (3xx,
+	// the other 4xx, 1xx, statuses beyond 599). The address is wrong, or a proxy on the way.
 	Misconfigured Kind = "misconfigured"
 
-	// Unreadable: a 2xx whose body is not a reply as the API documents it, so
-	// that it is not known who was reached.
+	// Unreadable: a 2xx whose body is a part of a reply, or a garbled one, so that it
+	// is not known who was reached.
 	Unreadable Kind = "unreadable"
 )
 
@@ -57,8 +58,9 @@ type Error struct {
 
 	// MayBeDelivered is true when the call may have been delivered all the same:
 	// the request left in full and then the connection was lost, or the time was
-	// up, or a gateway gave up waiting (504), or the reply could not be read.
-	// False means that nothing was delivered.
+	// up, or the server or a gateway failed over it (500, 502, 504 and the 5xx that
+	// HTTP does not know), or the reply could not be read. False means that nothing
+	// was delivered.
 	MayBeDelivered bool
 
 	// Unsent is true when no request of the call itself left: there was no token to
@@ -69,6 +71,9 @@ type Error struct {
 	// printable, with token, client secret and message text taken out. It is a
 	// server's text and may name recipients.
 	Detail string
+
+	page    bool // whether the body is HTML or XML
+	foreign bool // whether it is a 2xx that is not of the API
 
 	// Err is the cause, where there is one: [errors.Is] sees context.Canceled and
 	// context.DeadlineExceeded. Its own text is not cleaned of what a server sent:
@@ -105,20 +110,28 @@ func (e *Error) Error() string {
 
 // MayConcernMessage reports whether the message or the recipients of the call may
 // be the cause, rather than the credential, the address or the state of the API: a
-// refusal, and what a gateway says that looks into calls. While calls with other
-// messages succeed, halving such a call may tell who causes it.
+// refusal, and what a gateway says that looks into calls, be it with a status or with
+// a page in place of the reply. While calls with other messages succeed, halving such
+// a call may tell who causes it.
 func (e *Error) MayConcernMessage() bool {
-	switch e.Status {
-	case http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError:
-		return !e.Unsent
+	switch {
+	case e.Unsent:
+		return false
+	case e.Status >= 200 && e.Status <= 299:
+		return e.Kind == Temporary && !e.MayBeDelivered
 	}
-	return e.Kind == Refused
+	return e.Kind == Refused || mayConcernMessage(e.Status)
 }
 
 // TimedOut reports whether the API, or a gateway before it, took longer for the
 // call than was waited: fewer recipients may take less.
 func (e *Error) TimedOut() bool {
-	return !e.Unsent && (e.Status == http.StatusGatewayTimeout || e.Status == 0 && errors.Is(e.Err, context.DeadlineExceeded))
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout, 524: // Cloudflare's word for 504
+		return !e.Unsent
+	}
+	// Before the call has left in full, its recipients have not taken any time.
+	return !e.Unsent && e.MayBeDelivered && errors.Is(e.Err, context.DeadlineExceeded)
 }
 
 // Unwrap returns the cause, or nil.

@@ -1,14 +1,10 @@
 package chatapi
 
 import (
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json"
 )
 
 const (
@@ -16,68 +12,131 @@ const (
 	// sentence and a stack of field names, little enough for a log line.
 	maxDetail = 512
 
-	// minPrivateMessage is the length in bytes from which a message is taken out.
-	// Taking out shorter ones would shred every sentence and protect nothing. A
-	// credential is taken out whatever its length.
-	minPrivateMessage = 8
+	// maxSaid bounds, in bytes, what is looked at of a server's text: what comes later
+	// could show only if nearly all before it was private.
+	maxSaid = 16 << 10
 
-	// minCutEcho is how much of a private text, cut short at the end of an
-	// excerpt, is recognized.
-	minCutEcho = 6
+	// minMessage and minSecret are the lengths in bytes from which a private text is
+	// taken out, and minLetters that of its letters. Taking out shorter ones would shred
+	// every sentence and protect nothing.
+	minMessage, minSecret, minLetters = 8, 4, 4
+
+	// messagePart and secretPart are how many bytes of the letters of a longer private
+	// text are recognized wherever they stand, and endPart how many letters of its
+	// beginning at the end of a text: servers quote a part, and cut what they quote.
+	messagePart, secretPart, endPart = 12, 8, 6
 )
 
 // private holds the texts that must not show up in an excerpt.
 type private []privateText
 
-type privateText struct{ form, label string }
-
-// hide adds text in the forms in which a server may echo it.
-func (p private) hide(text, label string) private {
-	if text == "" {
-		return p
-	}
-	quoted, _ := json.Marshal(text)
-	ascii := strconv.QuoteToASCII(text)
-	forms := []string{
-		text, url.QueryEscape(text), url.PathEscape(text),
-		strings.TrimSuffix(strings.TrimPrefix(string(quoted), `"`), `"`), ascii[1 : len(ascii)-1],
-	}
-	slices.Sort(forms)
-	for _, form := range slices.Compact(forms) {
-		if form != "" { // what is not UTF-8 has no JSON form
-			p = append(p, privateText{form, label})
-		}
-	}
-	return p
+// privateText is compared by its letters, as [letters] gives them.
+type privateText struct {
+	letters []letter
+	part    int              // how many letters are recognized
+	at      map[string][]int // where each run of so many letters begins
+	label   string
 }
 
-// hideMessage adds a message, unless it is so short that other text may contain it by chance.
+// hide adds a credential.
+func (p private) hide(text, label string) private { return p.add(text, label, minSecret, secretPart) }
+
+// hideMessage adds a message.
 func (p private) hideMessage(text string) private {
-	if len(text) < minPrivateMessage {
+	return p.add(text, "[message]", minMessage, messagePart)
+}
+
+func (p private) add(text, label string, least, part int) private {
+	all := letters(text[:min(len(text), maxFailureBody)])
+	size := len(spell(all))
+	if len(text) < least || size < minLetters {
 		return p
 	}
-	return p.hide(text[:min(len(text), maxFailureBody)], "[message]")
+	// A character of three bytes is a syllable or a word.
+	part = min(max(part*len(all)/size, 5), len(all))
+	t := privateText{letters: all, part: part, at: make(map[string][]int), label: label}
+	for start := 0; start+t.part <= len(all); start++ {
+		run := spell(all[start : start+t.part])
+		if len(t.at[run]) < 4 { // a text that repeats itself is found by its first places
+			t.at[run] = append(t.at[run], start)
+		}
+	}
+	return append(p, t)
 }
 
 // excerpt returns text as one printable line of at most limit bytes, without
 // what is private.
 func (p private) excerpt(text string, limit int) string {
-	text = text[:min(len(text), maxFailureBody)]
-	// Longest first: taking out a part of a longer one would show its rest.
-	slices.SortStableFunc(p, func(a, b privateText) int { return len(b.form) - len(a.form) })
-	for _, t := range p {
-		text = strings.ReplaceAll(text, t.form, t.label)
+	text = text[:min(len(text), maxSaid)]
+	said := letters(text)
+	var b strings.Builder
+	end := 0
+	for _, f := range p.find(said) {
+		if from, to := said[f.from].from, said[f.to-1].to; to > end {
+			if from >= end {
+				b.WriteString(text[end:from])
+				b.WriteString(f.label)
+			}
+			end = to
+		}
 	}
+	b.WriteString(text[end:])
+	return oneLine(b.String(), limit)
+}
+
+// found is where letters of a text are private.
+type found struct {
+	from, to int
+	label    string
+}
+
+// find returns the private parts of a text by their beginning, the longest first.
+func (p private) find(said []letter) []found {
+	var all []found
 	for _, t := range p {
-		// The server, or our bound on what we read, may have cut an echo short.
-		for n := min(len(t.form), len(text)); n >= minCutEcho; n-- {
-			if strings.HasSuffix(text, t.form[:n]) {
-				text = text[:len(text)-n]
+		for from := 0; from+t.part <= len(said); {
+			to := from
+			for _, start := range t.at[spell(said[from:from+t.part])] {
+				to = max(to, from+alike(said[from:], t.letters[start:]))
+			}
+			if to > from {
+				all = append(all, found{from, to, t.label})
+				from = to
+			} else {
+				from++
+			}
+		}
+		for n := min(t.part-1, len(said)); n >= endPart; n-- { // an echo that was cut short
+			if from := len(said) - n; alike(said[from:], t.letters) == n {
+				all = append(all, found{from, len(said), ""})
 				break
 			}
 		}
 	}
-	return oneLine(text, limit)
+	slices.SortStableFunc(all, func(a, b found) int {
+		if a.from != b.from {
+			return a.from - b.from
+		}
+		return b.to - a.to
+	})
+	return all
+}
+
+func spell(letters []letter) string {
+	var b strings.Builder
+	for _, l := range letters {
+		b.WriteRune(l.r)
+	}
+	return b.String()
+}
+
+// alike is how many letters two texts have in common from their beginnings on.
+func alike(a, b []letter) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n].r == b[n].r {
+		n++
+	}
+	return n
 }
 
 // oneLine makes text printable, turns runs of white space into one space, and

@@ -2,6 +2,10 @@ package chatapi
 
 import (
 	"bufio"
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"io"
@@ -100,4 +104,32 @@ func readCall(conn net.Conn) {
 	if err == nil {
 		_, _ = io.Copy(io.Discard, req.Body)
 	}
+}
+
+func gzipped(text string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte(text))
+	_ = w.Close()
+	return b.String()
+}
+
+func deflated(text string, raw bool) string {
+	var b bytes.Buffer
+	var w io.WriteCloser = zlib.NewWriter(&b)
+	if raw {
+		w, _ = flate.NewWriter(&b, flate.DefaultCompression)
+	}
+	_, _ = w.Write([]byte(text))
+	_ = w.Close()
+	return b.String()
+}
+
+// utf16LE writes ASCII as Windows does.
+func utf16LE(text string) string {
+	b := []byte("\xff\xfe")
+	for _, c := range []byte(text) {
+		b = append(b, c, 0)
+	}
+	return string(b)
 }

@@ -1,11 +1,8 @@
 package chatapi
 
 import (
-	"errors"
-	"fmt"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"strings"
+	"unicode"
 )
 
 const (
@@ -23,7 +20,8 @@ type Report struct {
 	Status int
 
 	// Failures are the recipients that the API did not reach, by reason. Only ids
-	// that were asked for, each once; all others were delivered.
+	// that were asked for, each once; all others were delivered. An id that the API
+	// spells in another case, or with other blanks around it, is given as it was asked for.
 	Failures []Failure
 
 	// Doubt says, without naming anybody, why the reply was understood only in part:
@@ -38,7 +36,7 @@ type Report struct {
 
 // Failure is one entry of data.errors.
 type Failure struct {
-	// WovenIDs are the recipients, called user_ids in the reply.
+	// WovenIDs are the recipients, called user_ids in the reply, as they were asked for.
 	WovenIDs []string
 
 	// Reason is the API's text, made one printable line of at most 512 bytes. When
@@ -46,80 +44,78 @@ type Failure struct {
 	Reason string
 }
 
-// reply is a body that says all that matters.
-type reply struct {
-	success bool
-	info    string
-	errors  []replyError
-}
-
-type replyError struct {
-	UserIDs *ids    `json:"user_ids"`
-	Reason  *string `json:"reason"`
-}
-
-// decodeReply reads the body of a 2xx by the schema that the API documents. It is
-// strict about success and data.errors, since they decide who gets the message again, and
-// lenient about the rest: info may be missing and members may be added. A reply
-// of failure need not say who failed: it means everybody.
-func decodeReply(body []byte) (reply, error) {
-	var wire struct {
-		Success *bool `json:"success"`
-		Data    *struct {
-			Errors *[]replyError `json:"errors"`
-		} `json:"data"`
-		Info string `json:"info"`
-	}
-	if err := json.Unmarshal(body, &wire); err != nil {
-		return reply{}, fmt.Errorf("read the reply: %w", err)
-	}
-	if wire.Success == nil {
-		return reply{}, errors.New("read the reply: success is missing")
-	}
-	r := reply{success: *wire.Success, info: wire.Info}
-	if wire.Data == nil || wire.Data.Errors == nil {
-		if r.success {
-			return reply{}, errors.New("read the reply: data.errors is missing, so it is not known who was reached")
-		}
-		return r, nil
-	}
-	r.errors = *wire.Data.Errors
-	for i, e := range r.errors {
-		if e.UserIDs == nil || e.Reason == nil {
-			return reply{}, fmt.Errorf("read the reply: data.errors[%d] lacks user_ids or reason", i)
-		}
-	}
-	return r, nil
-}
-
 // report sorts the ids of data.errors into those that were asked for and others.
 func (r reply) report(asked []string) Report {
+	report := Report{Doubt: r.doubt}
 	if len(r.errors) == 0 {
-		return Report{}
+		return report
 	}
-	open := make(map[string]bool, len(asked)) // asked for, and not yet named
-	for _, id := range asked {
-		open[id] = true
-	}
-	var report Report
+	people := newRegister(asked)
 	unknown := make(map[string]bool)
 	for _, e := range r.errors {
 		var named []string
-		for _, id := range *e.UserIDs {
-			switch first, wanted := open[id]; {
-			case first:
-				open[id] = false
-				named = append(named, id)
-			case !wanted && !unknown[id] && len(unknown) < maxUnknown:
-				unknown[id] = true
-				report.Unknown = append(report.Unknown, id)
+		for _, id := range e.ids {
+			ours, wanted := people.find(id)
+			switch {
+			case wanted && people.open[ours]:
+				people.open[ours] = false
+				named = append(named, ours)
+			case !wanted:
+				report.Doubt = "the reply names recipients as not reached that were not asked for: it is not known whom it means"
+				if !unknown[id] && len(unknown) < maxUnknown {
+					unknown[id] = true
+					report.Unknown = append(report.Unknown, id)
+				}
 			}
 		}
+		if len(e.ids) == 0 && report.Doubt == "" {
+			report.Doubt = "the reply holds a failure without saying whom it concerns"
+		}
 		if len(named) > 0 {
-			report.Failures = append(report.Failures, Failure{WovenIDs: named, Reason: *e.Reason})
+			report.Failures = append(report.Failures, Failure{WovenIDs: named, Reason: e.reason})
 		}
 	}
 	return report
+}
+
+// register finds those who were asked for.
+type register struct {
+	asked  []string
+	open   map[string]bool   // whether one who was asked for is not yet named
+	folded map[string]string // nil until needed; "" where it would be ambiguous
+}
+
+func newRegister(asked []string) *register {
+	r := &register{asked: asked, open: make(map[string]bool, len(asked))}
+	for _, id := range asked {
+		r.open[id] = true
+	}
+	return r
+}
+
+// find returns the id that was asked for and is meant by id: the same, or else the only
+// one that differs in nothing but case and blanks around it.
+func (r *register) find(id string) (string, bool) {
+	if _, known := r.open[id]; known {
+		return id, true
+	}
+	if r.folded == nil {
+		r.folded = make(map[string]string, len(r.asked))
+		for _, ours := range r.asked {
+			key := fold(ours)
+			if other, taken := r.folded[key]; taken && other != ours {
+				ours = ""
+			}
+			r.folded[key] = ours
+		}
+	}
+	ours := r.folded[fold(id)]
+	return ours, ours != ""
+}
+
+func fold(id string) string {
+	id = strings.TrimFunc(id, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
+	return strings.ToLower(strings.ToUpper(id))
 }
 
 // clean makes the server's texts fit for logs and dead letters.
@@ -130,31 +126,4 @@ func (r *Report) clean(hide private) {
 	for i := range r.Unknown {
 		r.Unknown[i] = hide.excerpt(r.Unknown[i], maxUnknownID)
 	}
-}
-
-// ids is an array of strings in which null is no string. The decoder by itself
-// would read it as "".
-type ids []string
-
-// UnmarshalJSONFrom implements json.UnmarshalerFrom.
-func (s *ids) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	if kind := dec.PeekKind(); kind != '[' {
-		return fmt.Errorf("user_ids is %v, not an array", kind)
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
-	}
-	*s = ids{}
-	for dec.PeekKind() != ']' {
-		token, err := dec.ReadToken()
-		if err != nil {
-			return err
-		}
-		if token.Kind() != '"' {
-			return fmt.Errorf("user_ids holds %v, not a string", token.Kind())
-		}
-		*s = append(*s, token.String())
-	}
-	_, err := dec.ReadToken()
-	return err
 }

@@ -2,12 +2,11 @@ package chatapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"time"
@@ -80,6 +79,8 @@ func (c *Client) header(token string) http.Header {
 		"Content-Type":  {"application/json"},
 		"Authorization": {"Bearer " + token},
 		"User-Agent":    {"chatrelay"}, // lets the API's operators know who calls
+		// Replies are a few dozen bytes, unless hundreds of recipients are rejected.
+		"Accept-Encoding": {"identity"},
 	}}
 	c.headers.Store(h)
 	return h.header
@@ -93,23 +94,25 @@ type tokenHeader struct {
 
 // failed turns a status other than 2xx into an error.
 func (c *Client) failed(resp *http.Response, n Notification, token string) *Error {
-	hide := c.private(n, token)
-	wait, known := retryAfter(resp.Header, time.Now())
+	wait, known := askedWait(resp, time.Now())
 	failure := &Error{
-		Kind: classify(resp.StatusCode, known), Op: c.op, Status: resp.StatusCode, RetryAfter: wait,
-		// A gateway that stopped waiting does not know what the API did.
-		MayBeDelivered: resp.StatusCode == http.StatusGatewayTimeout,
+		Kind: classify(resp.StatusCode, known, false), Op: c.op, Status: resp.StatusCode, RetryAfter: wait,
+		MayBeDelivered: mayBeDelivered(resp.StatusCode),
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return failure // its body is a connection that never ends
 	}
+	defer endSoon(resp)()
+	hide := c.private(n, token)
 	if to := redirect(resp); to != "" {
 		failure.Detail = hide.excerpt("redirected to "+to, maxDetail)
-		drain(resp.Body)
+		_, _ = readBody(resp, maxFailureBody)
 		return failure
 	}
-	// The status has already said what matters: a body that breaks off does not.
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxFailureBody))
+	text, _ := readBody(resp, maxFailureBody) // a body that breaks off changes nothing
+	text = decoded(resp.Header, text, maxFailureBody)
+	failure.page = isPage(resp.Header, text)
+	failure.Kind = classify(resp.StatusCode, known, failure.page)
 	failure.Detail = hide.excerpt(string(text), maxDetail)
 	return failure
 }
@@ -117,40 +120,55 @@ func (c *Client) failed(resp *http.Response, n Notification, token string) *Erro
 // read turns a 2xx into a report, or says why it cannot.
 func (c *Client) read(caller context.Context, resp *http.Response, n Notification, token string) (Report, *Error) {
 	limit := max(minReplyLimit, replyPerRecipient*len(n.WovenIDs))
-	text, err := readBody(resp, limit+1)
-	hide := c.private
-	unreadable := &Error{Kind: Unreadable, Op: c.op, Status: resp.StatusCode, MayBeDelivered: true, Err: err}
-	switch {
-	case err != nil && caller.Err() != nil:
-		failure := interrupted(caller, err, c.timeout, hide(n, token))
-		failure.Op, failure.Status, failure.MayBeDelivered = c.op, resp.StatusCode, true
-		return Report{}, failure
-	case err != nil:
-		unreadable.Detail = hide(n, token).excerpt(fmt.Sprintf("the reply broke off after %d bytes: %v", len(text), err), maxDetail)
-		return Report{}, unreadable
-	case len(text) > limit:
-		unreadable.Detail = fmt.Sprintf("the reply is longer than %d bytes", limit)
-		return Report{}, unreadable
+	text, broke := readBody(resp, limit)
+	text = decoded(resp.Header, text, limit)
+	if len(text) == 0 && broke == nil && accepted(resp.StatusCode) {
+		return Report{Status: resp.StatusCode, Doubt: "the reply is empty: the status says that the call was accepted, and not who was reached"}, nil
 	}
 	reply, err := c.decode(text)
 	if err != nil {
-		// A page is a proxy's or a portal's word. The API speaks JSON, so it was
-		// not asked.
-		unreadable.MayBeDelivered = !isHTML(resp.Header)
-		unreadable.Detail = hide(n, token).excerpt(fmt.Sprintf("%v; the body: %s", err, text), maxDetail)
-		unreadable.Err = err
-		return Report{}, unreadable
+		return Report{}, c.misread(caller, resp, n, token, text, broke, err)
 	}
+	// A reply that can be read is one, whether its end came or not.
 	report := reply.report(n.WovenIDs)
 	report.Status = resp.StatusCode
 	if !reply.success && len(report.Failures) == 0 {
 		return Report{}, &Error{Kind: Temporary, Op: c.op, Status: resp.StatusCode,
-			Detail: hide(n, token).excerpt("success false, nobody named: "+reply.info, maxDetail)}
+			Detail: c.private(n, token).excerpt("success false, nobody named: "+reply.info, maxDetail)}
 	}
 	if len(report.Failures)+len(report.Unknown) > 0 {
-		report.clean(hide(n, token))
+		report.clean(c.private(n, token))
 	}
 	return report, nil
+}
+
+// accepted reports whether a status by itself says that the server took the call.
+func accepted(status int) bool {
+	return status == http.StatusCreated || status == http.StatusAccepted || status == http.StatusNoContent
+}
+
+// misread says what a 2xx is whose text is not a reply because of err, and which broke
+// off if broke is not nil.
+func (c *Client) misread(caller context.Context, resp *http.Response, n Notification, token string, text []byte, broke, err error) *Error {
+	hide := c.private(n, token)
+	failure := &Error{Kind: Unreadable, Op: c.op, Status: resp.StatusCode, MayBeDelivered: true, Err: cmp.Or(broke, err)}
+	failure.page = isPage(resp.Header, text)
+	reason, _ := errors.AsType[*notReply](err)
+	switch {
+	case failure.page, reason.foreign && !accepted(resp.StatusCode):
+		// The word of a proxy, a portal or a maintenance mode: the API was not asked.
+		failure.Kind, failure.MayBeDelivered, failure.foreign = Temporary, false, true
+		failure.RetryAfter, _ = readRetryAfter(resp.Header, serverTime(resp.Header, time.Now()))
+		failure.Detail = hide.excerpt(fmt.Sprintf("what answers is not the Chat API; the body: %s", text), maxDetail)
+	case broke != nil && caller.Err() != nil:
+		failure = interrupted(caller, broke, c.timeout, hide)
+		failure.Op, failure.Status, failure.MayBeDelivered = c.op, resp.StatusCode, true
+	case broke != nil:
+		failure.Detail = hide.excerpt(fmt.Sprintf("the reply broke off after %d bytes: %v", len(text), broke), maxDetail)
+	default:
+		failure.Detail = hide.excerpt(fmt.Sprintf("%v; the body: %s", err, text), maxDetail)
+	}
+	return failure
 }
 
 // decode is decodeReply, and remembers the last reply by which everything was delivered: most are like it.
@@ -159,27 +177,10 @@ func (c *Client) decode(text []byte) (reply, error) {
 		return reply{success: true}, nil
 	}
 	r, err := decodeReply(text)
-	if err == nil && r.success && len(r.errors) == 0 {
+	if err == nil && r.success && len(r.errors) == 0 && r.doubt == "" {
 		c.allDelivered.Store(&text)
 	}
 	return r, err
-}
-
-// readBody reads at most so many bytes.
-func readBody(resp *http.Response, most int) ([]byte, error) {
-	if resp.ContentLength < 0 || resp.ContentLength > int64(most) {
-		return io.ReadAll(io.LimitReader(resp.Body, int64(most)))
-	}
-	// To the very end, one byte further: an HTTP/2 stream that is closed before is reset.
-	text := make([]byte, resp.ContentLength+1)
-	n, err := io.ReadFull(resp.Body, text)
-	switch {
-	case int64(n) == resp.ContentLength && (err == io.EOF || err == io.ErrUnexpectedEOF):
-		err = nil
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
-	}
-	return text[:n], err
 }
 
 // private lists what no excerpt of this call may show.
@@ -197,7 +198,7 @@ func interrupted(caller context.Context, err error, timeout time.Duration, hide 
 		return &Error{Kind: Temporary, Detail: fmt.Sprintf("no reply within %v", timeout), Err: err}
 	}
 	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && string(record.RecordHeader[:]) == "HTTP/" {
-		err = errors.New("the server speaks HTTP, not HTTPS, at this port")
+		return &Error{Kind: Temporary, Detail: "the server speaks HTTP, not HTTPS, at this port", Err: err}
 	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // Op names the address already, without its query
@@ -216,10 +217,3 @@ func redirect(resp *http.Response) string {
 	}
 	return display(to)
 }
-
-func isHTML(h http.Header) bool {
-	kind, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	return kind == "text/html"
-}
-
-func drain(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxFailureBody) }

@@ -109,13 +109,19 @@ func (s *Server) serveChat(w http.ResponseWriter, r *http.Request) {
 		settle(0)
 		writeHalf(w, body)
 		panic(http.ErrAbortHandler)
+	case BreakEnd, HangEnd:
+		settle(http.StatusOK)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_, _ = w.Write(body)
+		_ = http.NewResponseController(w).Flush()
+		if fault.Break == HangEnd {
+			s.hang(r)
+		}
+		panic(http.ErrAbortHandler)
 	case Hang:
 		call.Status = 0
 		s.record(call) // now: the test wants to see it while it hangs
-		select {
-		case <-r.Context().Done():
-		case <-s.closed:
-		}
+		s.hang(r)
 		panic(http.ErrAbortHandler)
 	}
 	if !s.delay(r, call.Time) {
@@ -125,6 +131,14 @@ func (s *Server) serveChat(w http.ResponseWriter, r *http.Request) {
 	settle(http.StatusOK)
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	_, _ = w.Write(body)
+}
+
+// hang returns when the client has left, or the server is closed.
+func (s *Server) hang(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-s.closed:
+	}
 }
 
 // admit returns the client that calls, or the status and text with which the call

@@ -25,6 +25,14 @@ const (
 	// the connection.
 	BreakMiddle Break = "middle"
 
+	// BreakEnd delivers to the recipients, sends the whole reply, and drops the
+	// connection before the last chunk, which says that it is whole.
+	BreakEnd Break = "end"
+
+	// HangEnd is BreakEnd, and the connection stays open, until the client leaves or
+	// the server is closed.
+	HangEnd Break = "hang-end"
+
 	// Hang delivers to the recipients and never answers, until the client leaves
 	// or the server is closed.
 	Hang Break = "hang"
@@ -55,7 +63,8 @@ type Fault struct {
 	// nothing is delivered.
 	Delay time.Duration
 
-	// Status, unless zero, is the reply's, with Header and Body. Nothing is
+	// Status, unless zero, is the reply's, with Header and Body. Names in Header that
+	// differ in nothing but case make a line each. Nothing is
 	// delivered unless Deliver is set. A Break of [BreakBefore] goes first; with a Status no
 	// other Break counts.
 	Status int
@@ -141,7 +150,7 @@ func (f *Fault) status() int {
 
 func (f *Fault) reply(w http.ResponseWriter, status int) {
 	for name, value := range f.Header {
-		w.Header().Set(name, value)
+		w.Header().Add(name, value)
 	}
 	if f.Body == "" && f.Status == 0 {
 		writeError(w, status, "a recipient of this call is not acceptable")

@@ -3,6 +3,7 @@ package chatapitest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"go/parser"
 	"go/token"
 	"io"
@@ -250,6 +251,7 @@ func TestFaults(t *testing.T) {
 		"before":            {Fault{Break: BreakBefore}, 0, 0, true, "", 0},
 		"after":             {Fault{Break: BreakAfter}, 0, 1, true, "", 0},
 		"middle":            {Fault{Break: BreakMiddle}, 200, 1, true, `{"success":true`, 0},
+		"end":               {Fault{Break: BreakEnd}, 200, 1, true, `"info":`, 200},
 		"delay":             {Fault{Delay: time.Millisecond}, 200, 1, false, "success", 200},
 		"other project":     {Fault{Status: 500, Project: other}, 200, 1, false, "success", 200},
 		"other recipients":  {Fault{RefuseIDs: []string{"b"}}, 200, 1, false, "success", 200},
@@ -275,6 +277,50 @@ func TestFaults(t *testing.T) {
 				t.Errorf("afterwards %d %v", status, err)
 			}
 		})
+	}
+}
+
+// A reply that is whole but for its end arrives, and the connection stays open.
+func TestHangEnd(t *testing.T) {
+	s := start(t, Config{})
+	token := getToken(t, s)
+	s.Script(Fault{Break: HangEnd})
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.ChatURL(), strings.NewReader(body("a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var reply Reply
+	if err := json.NewDecoder(resp.Body).Decode(&reply); err != nil || !reply.Success {
+		t.Errorf("%+v, %v", reply, err)
+	}
+	cancel()
+	if _, err := io.ReadAll(resp.Body); !errors.Is(err, context.Canceled) {
+		t.Errorf("the reply ended with %v, want to end it ourselves", err)
+	}
+}
+
+func TestHeaderLines(t *testing.T) {
+	s := start(t, Config{})
+	token := getToken(t, s)
+	s.Script(Fault{Status: 429, Header: map[string]string{"Retry-After": "1", "retry-after": "2"}})
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, s.ChatURL(), strings.NewReader(body("a")))
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Values("Retry-After"); len(got) != 2 {
+		t.Errorf("Retry-After is %q, want two lines", got)
 	}
 }
 

@@ -70,6 +70,23 @@ var faults = []fault{
 		did:      "20 jobs of 500 recipients; the API takes 100 in a call and answers 400 to more",
 		demanded: "nothing lost, repeated or buried; fewer than 250 calls, of which fewer than 40 are refused (the least possible is 100 calls); `status` shows what was learned",
 		run:      smallCallsOnly,
+		name:     "odd_statuses",
+		did:      "24 projects, each answered a status of its own for 2 s that is not about the call: pages with 400, 422 and 431, and 402, 407, 410, 426, 451 and others",
+		demanded: "nothing lost, repeated or buried",
+		run:      oddStatuses,
+	},
+	{
+		name:     "odd_replies",
+		did:      "20 projects, a call of each answered by a 2xx that is not as documented: a BOM, text that is not UTF-8, null and missing members, no last chunk, gzip, an empty 202, ids in another case, and others",
+		demanded: "each recipient called for once, and who is named buried as rejected; twice where a page or a maintenance notice stands in place of the reply",
+		run:      oddReplies,
+	},
+	{
+		name:     "spellings_of_Retry-After",
+		did:      "13 projects, a call of each limited for 4 s: decimals, lists, dates of a clock that differs by 30 s, and the RateLimit headers",
+		demanded: "no call of a project inside its pause",
+		bounded:  "each called again within 4 s of its end",
+		run:      oddRetryAfter,
 	},
 	{
 		name:     "revoked_token",
