@@ -35,10 +35,11 @@ func (k Kind) Advice() string {
 
 // LogText is the text of err for logs. Of an [*Error] with a status it leaves out
 // what the server said, which may name recipients; what the network said, where no
-// status arrived, it keeps. The text of any other error is returned as it is.
+// status arrived, it keeps, and what was said when no call was made, such as the token
+// endpoint's word. The text of any other error is returned as it is.
 func LogText(err error) string {
 	api, ok := errors.AsType[*Error](err)
-	if !ok || api.Status == 0 {
+	if !ok || api.Status == 0 || api.Unsent {
 		return err.Error()
 	}
 	text := fmt.Sprintf("%s: %s, status %d", api.Op, api.Kind, api.Status)

@@ -133,7 +133,7 @@ func (c *Client) With(clientID, clientSecret string) (*Client, error) {
 
 // identify gives c the credential in cfg, and a token cache without a token.
 func (c *Client) identify(cfg Config, op string) {
-	g := &grant{op: op, http: c.http, config: clientCredentials(cfg)}
+	g := newGrant(op, c.http, cfg)
 	c.cfg, c.secret, c.headers = cfg, cfg.ClientSecret, new(atomic.Pointer[tokenHeader])
 	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, fetch: g.fetch}
 }
