@@ -111,9 +111,7 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 	go d.cfg.API.Watch(ctx, d.cfg.Reload, func(e credentials.Event) {
 		d.credentials(e)
 		if r, ok := e.(credentials.Reloaded); ok {
-			for _, id := range r.Projects() {
-				w.ProbeGate(id) // another credential is worth a call at once
-			}
+			d.probe(w, r)
 		}
 	})
 	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
@@ -154,4 +152,21 @@ func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	}
 }
 
-func (d *daemon) credentials(e credentials.Event) { logCredentials(d.log, d.cfg.API.File(), e) }
+// probe lets projects that have another credential call at once.
+func (d *daemon) probe(w *worker.Worker, r credentials.Reloaded) {
+	for _, id := range r.Projects() {
+		w.ProbeGate(id)
+	}
+	if !r.Rest {
+		return
+	}
+	for _, g := range d.gates.list() {
+		if !d.cfg.API.Names(g.ProjectID) {
+			w.ProbeGate(g.ProjectID)
+		}
+	}
+}
+
+func (d *daemon) credentials(e credentials.Event) {
+	logCredentials(d.log, d.cfg.API.File(), d.cfg.API.SecretFile(), e)
+}
