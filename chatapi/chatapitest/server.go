@@ -86,6 +86,7 @@ type Server struct {
 	mu          sync.Mutex
 	tokens      map[string]grant
 	tokenStatus int               // 0: tokens are issued
+	tokenDelay  time.Duration     // of every token request
 	down        int               // 0: calls are served
 	rejected    map[string]string // recipient to reason
 	faults      []*Fault

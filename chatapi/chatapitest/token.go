@@ -39,7 +39,11 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		s.count(func(c *Counts) { c.TokensRefused++ })
 		writeToken(w, status, tokenError{code, description})
 	}
-	if status := s.tokensDown(); status != 0 {
+	status, delay := s.tokenScript()
+	if !s.wait(r, delay) {
+		return
+	}
+	if status != 0 {
 		refuse(status, "temporarily_unavailable", "the server is scripted to issue no tokens")
 		return
 	}
@@ -54,7 +58,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	client := r.PostForm.Get("client_id")
-	secret, known := s.cfg.Credentials[client]
+	secret, known := s.secretOf(client)
 	switch {
 	case r.Header.Get("Authorization") != "", !known, r.PostForm.Get("client_secret") != secret:
 		refuse(http.StatusUnauthorized, "invalid_client", "Invalid client or Invalid client credentials")
@@ -86,10 +90,33 @@ func (s *Server) SetTokensDown(status int) {
 	s.tokenStatus = status
 }
 
-func (s *Server) tokensDown() int {
+// SetTokenDelay makes every token request take so long from now on, as of a token server that is
+// overloaded.
+func (s *Server) SetTokenDelay(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokenStatus
+	s.tokenDelay = d
+}
+
+// SetSecret replaces a client's secret: the old one gets no token from now on. Tokens that were
+// issued stay valid.
+func (s *Server) SetSecret(client, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Credentials[client] = secret
+}
+
+func (s *Server) secretOf(client string) (secret string, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	secret, known = s.cfg.Credentials[client]
+	return secret, known
+}
+
+func (s *Server) tokenScript() (status int, delay time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tokenStatus, s.tokenDelay
 }
 
 func (s *Server) issue(client string) string {

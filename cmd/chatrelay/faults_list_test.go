@@ -52,6 +52,27 @@ var faults = []fault{
 		run:      revokedToken,
 	},
 	{
+		name:     "token_endpoint_down",
+		did:      "600 jobs of 300 projects with one credential, one worker; the token server answers 503 from the start, for 6 s from when all projects wait",
+		demanded: "at most 10 token requests and no call meanwhile; nothing lost, repeated or buried",
+		bounded:  "all delivered within 8 s of its return",
+		run:      tokenEndpointDown,
+	},
+	{
+		name:     "token_replaced_beside_calls",
+		did:      "180 jobs, one every 50 ms; tokens live for 4 s, and the token server takes 1.5 s",
+		demanded: "tokens replaced in time; nothing lost, repeated or buried",
+		bounded:  "no job waits for a token: all delivered within 0.75 s of their publication",
+		run:      tokenBesideTheCalls,
+	},
+	{
+		name:     "token_secret_rotated",
+		did:      "120 jobs of 40 projects with one credential; its secret is replaced at the token server and its tokens revoked, and only when all projects wait is the file of `--client-secret-file` replaced, without a signal",
+		demanded: "at most 5 token requests refused; nothing lost, repeated or buried; no secret in the log",
+		bounded:  "all delivered within 5 s of the file's replacement",
+		run:      rotatedSecret,
+	},
+	{
 		name:     "killed_workers",
 		did:      "3,000 distinct jobs of 2 recipients, a worker of 8 calls at once killed with SIGKILL three times (jobs come back after 10 s instead of 30)",
 		demanded: "nothing lost; repeated at most the recipients of the calls that may be in flight or not yet acknowledged (17 times 8 calls for each kill)",
