@@ -67,7 +67,7 @@ var faults = []fault{
 	},
 	{
 		name:     "token_secret_rotated",
-		did:      "120 jobs of 40 projects with one credential; its secret is replaced at the token server and its tokens revoked, and only when all projects wait is the file of `--client-secret-file` replaced, without a signal",
+		did:      "80 jobs of 40 projects with one credential, half of them before and half while they wait; its secret is replaced at the token server and its tokens revoked, and only when all projects wait is the file of `--client-secret-file` replaced, without a signal",
 		demanded: "at most 5 token requests refused; nothing lost, repeated or buried; no secret in the log",
 		bounded:  "all delivered within 5 s of the file's replacement",
 		run:      rotatedSecret,

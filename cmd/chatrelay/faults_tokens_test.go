@@ -71,7 +71,7 @@ func rotatedSecret(t *testing.T, f *figures) {
 	s := startSystem(t, chatapitest.Config{})
 	file := write(t, s.dir, "secret", chatapitest.DefaultClientSecret+"\n")
 	p := s.worker("--client-secret-file", file)
-	before, meanwhile := newLoad("before", 40, 1, 40, 40), newLoad("meanwhile", 80, 1, 40, 80)
+	before, meanwhile := newLoad("before", 40, 1, 40, 40), newLoad("meanwhile", 40, 1, 40, 40)
 	before.publish(s)
 	s.drained(patience)
 	s.api.SetSecret(chatapitest.DefaultClientID, fresh)
