@@ -145,8 +145,7 @@ func (c *Client) Endpoint() string { return c.cfg.URL }
 // one, or else one that it gets now. Its errors are those of [Client.Send]; they
 // are about the token endpoint and the credential only, since no call is made.
 func (c *Client) CheckToken(ctx context.Context) error {
-	_, failure := c.tokens.get(ctx, "")
-	return asError(failure)
+	return asError(c.tokens.check(ctx))
 }
 
 // newHTTPClient returns the client that carries token requests, and whose transport carries calls.

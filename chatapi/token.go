@@ -2,6 +2,7 @@ package chatapi
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,6 +23,11 @@ const (
 // refusal would help nobody, and load the token endpoint as much as the calls load the API.
 const forcedEvery = time.Second
 
+// tokenPatience is how long a call waits for a token server that does not answer, counted from the
+// request. A call that waits keeps others, with another credential, from being made; the request itself
+// has its full time.
+const tokenPatience = time.Second
+
 // fetchFunc gets a fresh token. A lifetime of zero means that the token endpoint
 // named none.
 type fetchFunc func(ctx context.Context) (token string, lifetime time.Duration, failure *Error)
@@ -30,7 +36,7 @@ type fetchFunc func(ctx context.Context) (token string, lifetime time.Duration, 
 // time, however many calls want one.
 //
 //	half of its life ─▶ the next call has it replaced, and goes with the old one, as do all others
-//	its end, a 401   ─▶ the calls concerned wait for the fresh one
+//	its end, a 401   ─▶ the calls concerned wait for the fresh one, for a second at most
 //	a failed request ─▶ a pause: until it is over, who cannot do without a fresh token gets the failure
 type tokenCache struct {
 	op      string
@@ -53,6 +59,7 @@ type tokenCache struct {
 // done is closed, and read after.
 type refresh struct {
 	done    chan struct{}
+	began   time.Time
 	forced  bool
 	token   string
 	failure *Error
@@ -60,20 +67,34 @@ type refresh struct {
 
 // get returns a token; refused is the one that was just answered by 401 ("" for none), and is
 // returned again only if another was fetched on account of a 401 just before. A refresh that fails
-// does so for all who wait for it. When ctx ends first, the refresh goes on for the others.
+// does so for all who wait for it. When ctx or the patience for it ends first, the refresh goes on.
 func (c *tokenCache) get(ctx context.Context, refused string) (string, *Error) {
+	return c.wait(ctx, refused, tokenPatience)
+}
+
+// check is get with all the time that a refresh may take.
+func (c *tokenCache) check(ctx context.Context) *Error {
+	_, failure := c.wait(ctx, "", c.timeout+tokenPatience)
+	return failure
+}
+
+func (c *tokenCache) wait(ctx context.Context, refused string, patience time.Duration) (string, *Error) {
 	r, token, failure := c.now(refused)
 	if r == nil {
 		return token, failure
 	}
+	timer := time.NewTimer(time.Until(r.began.Add(patience)))
+	defer timer.Stop()
 	select {
 	case <-r.done:
 		return r.token, r.failure
 	case <-ctx.Done():
-		failure := interrupted(ctx, ctx.Err(), c.timeout, nil)
-		failure.Op, failure.Unsent = c.op, true
-		return "", failure
+		failure = interrupted(ctx, ctx.Err(), c.timeout, nil)
+	case <-timer.C:
+		failure = &Error{Kind: Temporary, RetryAfter: tokenPauseFirst, Detail: fmt.Sprintf("no answer within %v; it is still waited for, though not by this call", patience)}
 	}
+	failure.Op, failure.Unsent = c.op, true
+	return "", failure
 }
 
 // now is get as far as it does not wait: it returns what can be said at once, or else the
@@ -105,7 +126,7 @@ func (c *tokenCache) now(refused string) (*refresh, string, *Error) {
 
 // start begins a refresh, apart from any caller's context: other callers wait for the same token.
 func (c *tokenCache) start(forced bool) {
-	c.running = &refresh{done: make(chan struct{}), forced: forced}
+	c.running = &refresh{done: make(chan struct{}), began: time.Now(), forced: forced}
 	go c.refresh(c.running)
 }
 
@@ -113,7 +134,6 @@ func (c *tokenCache) start(forced bool) {
 func (c *tokenCache) refresh(r *refresh) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.timeout)
 	defer cancel()
-	asked := time.Now()
 	token, lifetime, failure := c.fetch(ctx)
 	now := time.Now()
 
@@ -127,9 +147,9 @@ func (c *tokenCache) refresh(r *refresh) {
 		c.token, c.renewAt, c.expires, c.failure, c.pauses = token, time.Time{}, time.Time{}, nil, nil
 		if lifetime > 0 {
 			// Half a life is time for a slow answer, and for many tries if the endpoint is down. The
-			// token may be as old as the request; its end is taken to be the latest possible, for a
-			// token that is tried too late costs a 401 and nothing else.
-			c.renewAt, c.expires = asked.Add(lifetime/2), now.Add(lifetime)
+			// token may be as old as the request. Its end is taken to be the latest possible: one that
+			// is tried too late costs a 401 and nothing else.
+			c.renewAt, c.expires = r.began.Add(lifetime/2), now.Add(lifetime)
 		}
 	}
 	if r.forced {

@@ -192,7 +192,7 @@ func TestWaitersShareARefresh(t *testing.T) {
 		c := tokenCache{timeout: time.Minute, fetch: func(ctx context.Context) (string, time.Duration, *Error) {
 			fetches.Add(1)
 			select {
-			case <-time.After(10 * time.Second):
+			case <-time.After(900 * time.Millisecond):
 			case <-ctx.Done():
 				return "", 0, &Error{Kind: Temporary, Err: ctx.Err()}
 			}
@@ -202,7 +202,7 @@ func TestWaitersShareARefresh(t *testing.T) {
 			return "fresh", 0, nil
 		}}
 		// The first to come starts the refresh, and leaves before it ends.
-		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		var group sync.WaitGroup
 		group.Go(func() {

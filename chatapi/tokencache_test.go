@@ -174,11 +174,32 @@ func TestTokenFailureIsRemembered(t *testing.T) {
 // One whose time is up says nothing of the endpoint.
 func TestTokenOfAnImpatientCaller(t *testing.T) {
 	inTokenWorld(t, time.Minute, func(w *tokenWorld) {
-		w.took = 10 * time.Second
-		ctx, cancel := context.WithTimeout(w.t.Context(), time.Second)
+		w.took = 900 * time.Millisecond
+		ctx, cancel := context.WithTimeout(w.t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if _, failure := w.get(ctx, ""); !errors.Is(failure, context.DeadlineExceeded) || failure.RetryAfter != 0 {
 			t.Errorf("impatient: %v", failure)
+		}
+		w.has("", "token-1")
+		if len(w.asked) != 1 {
+			t.Errorf("asked at %v", w.asked)
+		}
+	})
+}
+
+// Calls do not wait long for a token server that does not answer; a check does.
+func TestTokenServerThatHangs(t *testing.T) {
+	inTokenWorld(t, time.Minute, func(w *tokenWorld) {
+		w.took = 10 * time.Second
+		for _, at := range []time.Duration{0, time.Second, 3 * time.Second} {
+			w.at(at)
+			failure := w.hasNone("")
+			if waited := time.Since(w.began); failure.Kind != Temporary || failure.RetryAfter != time.Second || waited != max(at, time.Second) {
+				t.Errorf("asked at %v: %v at %v", at, failure, waited)
+			}
+		}
+		if failure := w.check(w.t.Context()); failure != nil || time.Since(w.began) != 10*time.Second {
+			t.Errorf("a check: %v after %v", failure, time.Since(w.began))
 		}
 		w.has("", "token-1")
 		if len(w.asked) != 1 {
@@ -195,7 +216,7 @@ func TestTokenThatIsRefusedNowAndThen(t *testing.T) {
 		w.has("token-1", "token-2")
 		w.has("token-2", "token-2") // it is all there is
 		w.at(time.Second)
-		w.took = time.Second
+		w.took = 900 * time.Millisecond
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -152,18 +153,24 @@ func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	}
 }
 
+// probesAtOnce is how many gates are probed at once: of a flood the worker drops some.
+const probesAtOnce = 100
+
 // probe lets projects that have another credential call at once.
 func (d *daemon) probe(w *worker.Worker, r credentials.Reloaded) {
-	for _, id := range r.Projects() {
-		w.ProbeGate(id)
-	}
-	if !r.Rest {
-		return
-	}
-	for _, g := range d.gates.list() {
-		if !d.cfg.API.Names(g.ProjectID) {
-			w.ProbeGate(g.ProjectID)
+	ids := r.Projects()
+	if r.Rest {
+		for _, g := range d.gates.list() {
+			if !d.cfg.API.Names(g.ProjectID) {
+				ids = append(ids, g.ProjectID)
+			}
 		}
+	}
+	for some := range slices.Chunk(ids, probesAtOnce) {
+		for _, id := range some {
+			w.ProbeGate(id)
+		}
+		time.Sleep(20 * time.Millisecond) // the worker takes them between two calls
 	}
 }
 
