@@ -72,7 +72,12 @@ func (g *grant) failed(ctx context.Context, err error, took time.Duration) *Erro
 	} else if reply.ErrorCode != "" {
 		detail = strings.TrimSuffix(reply.ErrorCode+": "+reply.ErrorDescription, ": ")
 	}
-	return &Error{Kind: classifyToken(status, known), Op: g.op, Status: status, RetryAfter: wait,
+	kind := classifyToken(status, known)
+	if kind == Credential && reply.ErrorCode == "" && isHTML(reply.Response.Header) {
+		// A proxy's word: the token server was not asked, and the credential may be right.
+		kind, detail = Temporary, "a web page instead of a token server's answer"
+	}
+	return &Error{Kind: kind, Op: g.op, Status: status, RetryAfter: wait,
 		Detail: oneLine(withoutParts(hide.excerpt(detail, maxFailureBody), g.config.ClientSecret), maxDetail)}
 }
 

@@ -140,15 +140,16 @@ func TestTokenThatCannotBeSent(t *testing.T) {
 func TestTokenServersWord(t *testing.T) {
 	long := strings.Repeat("x", 600)
 	for name, tc := range map[string]struct{ kind, body, want string }{
-		"Keycloak":      {"application/json", `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`, "unauthorized_client: Invalid client or Invalid client credentials"},
-		"as text":       {"text/plain", `{"error":"slow_down"}`, "slow_down"},
-		"form":          {"text/html", `error=access_denied&error_description=not+today`, "access_denied: not today"},
-		"no text":       {"application/json", `{"error":{"code":7},"error_description":null}`, `{"code":7}`},
-		"secret":        {"application/json", `{"error":"no","error_description":"<` + testSecret + `> is wrong"}`, "no: <[secret]> is wrong"},
-		"part":          {"application/json", `{"error":"no","error_description":"<` + testSecret[2:12] + `…> is wrong, ` + testSecret[8:] + `"}`, "no: <[secret]…> is wrong, [secret]"},
-		"many parts":    {"application/json", `{"error":"no","error_description":"` + strings.Repeat(testSecret[2:10]+" ", 100) + `"}`, "no: [secret] [secret]"},
-		"long":          {"application/json", `{"error":"no","error_description":"` + long + `"}`, "no: xxx"},
-		"not any error": {"text/html", `<html>503</html>`, "without an error code"},
+		"Keycloak":           {"application/json", `{"error":"unauthorized_client","error_description":"Invalid client or Invalid client credentials"}`, "unauthorized_client: Invalid client or Invalid client credentials"},
+		"as text":            {"text/plain", `{"error":"slow_down"}`, "slow_down"},
+		"form":               {"text/html", `error=access_denied&error_description=not+today`, "access_denied: not today"},
+		"no text":            {"application/json", `{"error":{"code":7},"error_description":null}`, `{"code":7}`},
+		"secret":             {"application/json", `{"error":"no","error_description":"<` + testSecret + `> is wrong"}`, "no: <[secret]> is wrong"},
+		"part":               {"application/json", `{"error":"no","error_description":"<` + testSecret[2:12] + `…> is wrong, ` + testSecret[8:] + `"}`, "no: <[secret]…> is wrong, [secret]"},
+		"many parts":         {"application/json", `{"error":"no","error_description":"` + strings.Repeat(testSecret[2:10]+" ", 100) + `"}`, "no: [secret] [secret]"},
+		"long":               {"application/json", `{"error":"no","error_description":"` + long + `"}`, "no: xxx"},
+		"not any error":      {"text/html", `<html>Request Header Or Cookie Too Large</html>`, "a web page instead of a token server's answer"},
+		"not an OAuth error": {"application/json", `{"message":"no"}`, "without an error code"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := tokensFrom(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -159,6 +160,9 @@ func TestTokenServersWord(t *testing.T) {
 			failure := sendFails(t, c, t.Context(), notification("w-1"))
 			if !strings.HasPrefix(failure.Detail, tc.want) || len(tc.want) > 20 && !strings.Contains(tc.want, "[secret] [") && failure.Detail != tc.want || strings.Contains(failure.Detail, testSecret[2:10]) {
 				t.Errorf("%q, want %q", failure.Detail, tc.want)
+			}
+			if (failure.Kind == Credential) != (tc.body[0] != '<') {
+				t.Errorf("%v: a page is a proxy's word", failure)
 			}
 			if text := LogText(failure); !strings.Contains(text, tc.want) || !strings.Contains(text, "status 401") {
 				t.Errorf("for logs: %s", text)
