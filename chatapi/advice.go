@@ -33,10 +33,10 @@ func (k Kind) Advice() string {
 	return ""
 }
 
-// LogText is the text of err for logs. Of an [*Error] with a status it leaves out
-// what the server said, which may name recipients; what the network said, where no
-// status arrived, it keeps, and what was said when no call was made, such as the token
-// endpoint's word. The text of any other error is returned as it is.
+// LogText is the text of err for logs. Of an [*Error] with the status of a call it
+// leaves out what the server said, which may name recipients. It keeps what the
+// network said, where no status arrived, and what the token endpoint said, which
+// knows no recipients. The text of any other error is returned as it is.
 func LogText(err error) string {
 	api, ok := errors.AsType[*Error](err)
 	if !ok || api.Status == 0 || api.Unsent {
