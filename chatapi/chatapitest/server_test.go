@@ -203,7 +203,8 @@ func TestTokenServerIsScripted(t *testing.T) {
 	}
 	s.SetSecret(DefaultClientID, "new")
 	began := time.Now()
-	s.SetTokenDelay(20 * time.Millisecond)
+	s.SetTokenDelay("", 20*time.Millisecond)
+	s.SetTokenDelay("another", time.Hour)
 	if before, after := status("old"), status("new"); before != 401 || after != 200 || time.Since(began) < 40*time.Millisecond {
 		t.Errorf("%d with the old secret, %d with the new, in %v", before, after, time.Since(began))
 	}

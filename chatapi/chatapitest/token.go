@@ -39,11 +39,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		s.count(func(c *Counts) { c.TokensRefused++ })
 		writeToken(w, status, tokenError{code, description})
 	}
-	status, delay := s.tokenScript()
-	if !s.wait(r, delay) {
-		return
-	}
-	if status != 0 {
+	if status := s.tokensDown(); status != 0 {
 		refuse(status, "temporarily_unavailable", "the server is scripted to issue no tokens")
 		return
 	}
@@ -58,6 +54,9 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	client := r.PostForm.Get("client_id")
+	if !s.wait(r, s.tokenDelayOf(client)) {
+		return
+	}
 	secret, known := s.secretOf(client)
 	switch {
 	case r.Header.Get("Authorization") != "", !known, r.PostForm.Get("client_secret") != secret:
@@ -90,12 +89,18 @@ func (s *Server) SetTokensDown(status int) {
 	s.tokenStatus = status
 }
 
-// SetTokenDelay makes every token request take so long from now on, as of a token server that is
-// overloaded.
-func (s *Server) SetTokenDelay(d time.Duration) {
+// SetTokenDelay makes every token request of the client, or of all for "", take so long from now on, as
+// of a token server that is overloaded.
+func (s *Server) SetTokenDelay(client string, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokenDelay = d
+	s.tokenDelay[client] = d
+}
+
+func (s *Server) tokenDelayOf(client string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.tokenDelay[client], s.tokenDelay[""])
 }
 
 // SetSecret replaces a client's secret: the old one gets no token from now on. Tokens that were
@@ -113,10 +118,10 @@ func (s *Server) secretOf(client string) (secret string, known bool) {
 	return secret, known
 }
 
-func (s *Server) tokenScript() (status int, delay time.Duration) {
+func (s *Server) tokensDown() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokenStatus, s.tokenDelay
+	return s.tokenStatus
 }
 
 func (s *Server) issue(client string) string {

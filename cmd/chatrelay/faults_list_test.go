@@ -66,6 +66,13 @@ var faults = []fault{
 		run:      tokenBesideTheCalls,
 	},
 	{
+		name:     "token_server_hangs",
+		did:      "100 jobs of as many projects with one credential, whose token requests are not answered; meanwhile a job of a project with another one every 250 ms; one worker of 8 calls at once",
+		demanded: "the other's 20 jobs delivered while they hang; nothing lost, repeated or buried",
+		bounded:  "four fifths of the other's jobs delivered within 1 s of their publication",
+		run:      tokenServerHangs,
+	},
+	{
 		name:     "token_secret_rotated",
 		did:      "80 jobs of 40 projects with one credential, half of them before and half while they wait; its secret is replaced at the token server and its tokens revoked, and only when all projects wait is the file of `--client-secret-file` replaced, without a signal",
 		demanded: "at most 5 token requests refused; nothing lost, repeated or buried; no secret in the log",

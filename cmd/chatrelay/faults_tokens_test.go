@@ -48,7 +48,7 @@ func tokenBesideTheCalls(t *testing.T, f *figures) {
 	first := newLoad("first", 1, 1, 1, 1)
 	first.publish(s)
 	s.calls(1)
-	s.api.SetTokenDelay(slow)
+	s.api.SetTokenDelay("", slow)
 	l := newLoad("beside", 180, 1, 3, 180)
 	took := l.publishEvery(s, 50*time.Millisecond)
 	s.drained(patience)
@@ -62,6 +62,36 @@ func tokenBesideTheCalls(t *testing.T, f *figures) {
 		t.Errorf("%d repeated", got.repeated)
 	}
 	f.bound(took.at(1) < slow/2, "no job waits for a token: all delivered within 0.75 s of their publication")
+}
+
+// tokenServerHangs lets the token requests of one credential hang, on which a hundred projects wait.
+func tokenServerHangs(t *testing.T, f *figures) {
+	s := startSystem(t, officeConfig())
+	write(t, s.dir, "s0", "hush-0")
+	write(t, s.dir, "s1", "hush-1")
+	var names strings.Builder
+	for n := range 100 {
+		names.WriteString(entry(100+n, "client-0", "s0"))
+	}
+	file := write(t, s.dir, "credentials.yaml", names.String()+entry(1, "client-1", "s1"))
+	s.api.SetTokenDelay("client-0", time.Hour)
+	s.worker("--credentials-file", file, "--client-id=", "--concurrency", "8", "--call-timeout", "3s")
+	waiting, others := newOthers("waiting", 100, 100), newLoad("others", 20, 1, 1, 20)
+	for i := range others.jobs {
+		others.jobs[i].ProjectID = project(1)
+	}
+	waiting.publish(s)
+	took := others.publishEvery(s, 250*time.Millisecond)
+	if n := s.api.Counts().Calls; n > len(others.jobs) {
+		t.Errorf("%d calls: the token requests did not hang", n)
+	}
+	s.api.SetTokenDelay("client-0", 0)
+	s.drained(patience)
+	f.add("%s", took.words())
+	if got := f.account(s, waiting, others); got.repeated > 0 {
+		t.Errorf("%d repeated", got.repeated)
+	}
+	f.bound(took.at(.8) < time.Second, "four fifths of the other's jobs delivered within 1 s of their publication")
 }
 
 // rotatedSecret replaces a client's secret at the token server, with its tokens revoked, and a moment later
