@@ -41,6 +41,7 @@ type fetchFunc func(ctx context.Context) (token string, lifetime time.Duration, 
 type tokenCache struct {
 	op      string
 	timeout time.Duration // of one fetch
+	longest time.Duration // that the endpoint may ask to wait
 	fetch   fetchFunc
 
 	mu      sync.Mutex
@@ -173,7 +174,7 @@ func (c *tokenCache) pause(now time.Time, failure *Error) {
 		wait = left
 		c.pauses.Reset()
 	}
-	c.failure, c.resume = failure, now.Add(max(wait, failure.RetryAfter))
+	c.failure, c.resume = failure, now.Add(max(wait, min(failure.RetryAfter, c.longest)))
 }
 
 // pausedFor returns a copy of e that asks to wait so long, in whole milliseconds.

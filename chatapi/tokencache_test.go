@@ -27,7 +27,7 @@ func inTokenWorld(t *testing.T, lifetime time.Duration, test func(*tokenWorld)) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &tokenWorld{t: t, began: time.Now(), lifetime: lifetime}
-		w.timeout = time.Minute
+		w.timeout, w.longest = time.Minute, 30*time.Minute
 		w.fetch = func(context.Context) (string, time.Duration, *Error) {
 			w.asked = append(w.asked, time.Since(w.began))
 			time.Sleep(w.took)
@@ -136,7 +136,7 @@ func TestTokenFailureIsRemembered(t *testing.T) {
 			[]time.Duration{1200 * time.Millisecond, 2400 * time.Millisecond, 4800 * time.Millisecond, 9600 * time.Millisecond, 19200 * time.Millisecond, 38400 * time.Millisecond, 72 * time.Second, 72 * time.Second}},
 		"wrong credential": {Error{Kind: Credential, Status: 401}, []time.Duration{800 * time.Millisecond}, []time.Duration{1200 * time.Millisecond}},
 		"asked to wait":    {Error{Kind: Limited, Status: 429, RetryAfter: time.Minute}, []time.Duration{time.Minute}, []time.Duration{time.Minute}},
-		"for an hour":      {Error{Kind: Limited, Status: 429, RetryAfter: time.Hour}, []time.Duration{time.Hour}, []time.Duration{time.Hour}},
+		"for too long":     {Error{Kind: Limited, Status: 429, RetryAfter: time.Hour}, []time.Duration{30 * time.Minute}, []time.Duration{30 * time.Minute}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTokenWorld(t, time.Minute, func(w *tokenWorld) {

@@ -115,7 +115,9 @@ func TestSecretFileIsReadAgain(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually(30*time.Second, "the refusal", func() bool { return strings.Contains(p.stderr.String(), "secret: line 1, byte 1: it begins with a byte order mark") })
+	s.eventually(30*time.Second, "the refusal", func() bool {
+		return strings.Contains(p.stderr.String(), "secret: line 1, byte 1: it begins with a byte order mark")
+	})
 	write(t, s.dir, "secret", chatapitest.DefaultClientSecret+"\r\n")
 	s.drained(60 * time.Second)
 	if waited := time.Since(begun); waited >= 15*time.Second {

@@ -53,7 +53,7 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "most calls per second for each project; 0: no limit")
 	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "most recipients per second, for each project; 0: no limit")
 	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "how long one call may take")
-	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the worker accepts from the API's Retry-After")
+	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the worker accepts from the Retry-After of the API and its token server")
 	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long a stopping worker waits for calls in flight")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
@@ -94,7 +94,7 @@ func (f *workerFlags) check() error {
 	if f.worker.Linger == 0 {
 		f.worker.Linger = -1 // in a Config, zero is the default
 	}
-	f.api.Concurrency = f.worker.Concurrency
+	f.api.Concurrency, f.api.MaxRetryAfter = f.worker.Concurrency, f.worker.MaxRetryAfter
 	return nil
 }
 
