@@ -14,6 +14,7 @@
 package chatapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,10 @@ type Config struct {
 	// and one token request likewise. Zero: [DefaultTimeout]. The longest that
 	// [Client.Send] takes is four of these: token, attempt, fresh token, attempt.
 	Timeout time.Duration
+
+	// MaxRetryAfter bounds the wait that the token endpoint may ask for before it is
+	// asked again. Zero, or more than an hour: an hour.
+	MaxRetryAfter time.Duration
 
 	// Concurrency is how many idle connections are kept for the next calls. It
 	// should be the number of calls that run at once; it limits nothing. Zero:
@@ -133,9 +138,9 @@ func (c *Client) With(clientID, clientSecret string) (*Client, error) {
 
 // identify gives c the credential in cfg, and a token cache without a token.
 func (c *Client) identify(cfg Config, op string) {
-	g := &grant{op: op, http: c.http, config: clientCredentials(cfg)}
+	g := newGrant(op, c.http, cfg)
 	c.cfg, c.secret, c.headers = cfg, cfg.ClientSecret, new(atomic.Pointer[tokenHeader])
-	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, fetch: g.fetch}
+	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, longest: cmp.Or(cfg.MaxRetryAfter, maxRetryAfter), fetch: g.fetch}
 }
 
 // Endpoint returns the address that calls go to, as it was configured.
@@ -145,8 +150,7 @@ func (c *Client) Endpoint() string { return c.cfg.URL }
 // one, or else one that it gets now. Its errors are those of [Client.Send]; they
 // are about the token endpoint and the credential only, since no call is made.
 func (c *Client) CheckToken(ctx context.Context) error {
-	_, failure := c.tokens.get(ctx, "")
-	return asError(failure)
+	return asError(c.tokens.check(ctx))
 }
 
 // newHTTPClient returns the client that carries token requests, and whose transport carries calls.

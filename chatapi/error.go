@@ -53,7 +53,8 @@ type Error struct {
 	Status int
 
 	// RetryAfter is how long the server asked to wait, at most one hour. Zero: it
-	// did not ask, or not in a way that can be read.
+	// did not ask, or not in a way that can be read. Where there was no token to call
+	// with, it is what is left of the time until the token endpoint is asked again.
 	RetryAfter time.Duration
 
 	// MayBeDelivered is true when the call may have been delivered all the same:

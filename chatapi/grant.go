@@ -1,10 +1,11 @@
 package chatapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -16,6 +17,13 @@ type grant struct {
 	op     string
 	http   *http.Client
 	config clientcredentials.Config
+}
+
+// newGrant returns one whose requests base carries.
+func newGrant(op string, base *http.Client, cfg Config) *grant {
+	plain := *base
+	plain.Transport = plainReplies{base.Transport}
+	return &grant{op: op, http: &plain, config: clientCredentials(cfg)}
 }
 
 func clientCredentials(cfg Config) clientcredentials.Config {
@@ -35,6 +43,9 @@ func (g *grant) fetch(ctx context.Context) (string, time.Duration, *Error) {
 	token, err := g.config.Token(context.WithValue(ctx, oauth2.HTTPClient, g.http))
 	if err != nil {
 		return "", 0, g.failed(ctx, err, time.Since(began))
+	}
+	if err := checkToken(token.AccessToken); err != nil {
+		return "", 0, &Error{Kind: Temporary, Op: g.op, Status: http.StatusOK, Detail: err.Error()}
 	}
 	if token.Expiry.IsZero() {
 		return token.AccessToken, 0, nil
@@ -60,8 +71,44 @@ func (g *grant) failed(ctx context.Context, err error, took time.Duration) *Erro
 	if to := redirect(reply.Response); to != "" {
 		detail = "redirected to " + to
 	} else if reply.ErrorCode != "" {
-		detail = fmt.Sprintf("%s: %s", reply.ErrorCode, reply.ErrorDescription)
+		detail = strings.TrimSuffix(reply.ErrorCode+": "+reply.ErrorDescription, ": ")
 	}
-	return &Error{Kind: classifyToken(status, known), Op: g.op, Status: status, RetryAfter: wait,
-		Detail: hide.excerpt(detail, maxDetail)}
+	kind := classifyToken(status, known)
+	if kind == Credential && reply.ErrorCode == "" && bytes.HasPrefix(bytes.TrimSpace(reply.Body), []byte("<")) {
+		// A proxy's word: the token server was not asked, and the credential may be right.
+		kind, detail = Temporary, "a web page instead of a token server's answer"
+	}
+	return &Error{Kind: kind, Op: g.op, Status: status, RetryAfter: wait,
+		Detail: oneLine(withoutParts(hide.excerpt(detail, maxFailureBody), g.config.ClientSecret), maxDetail)}
+}
+
+// minSecretPart is how much of a secret, in bytes, is recognized within a text. Fewer may be there by chance.
+const minSecretPart = 8
+
+// withoutParts takes parts of the secret out of text: some servers show the beginning of what they
+// refuse.
+func withoutParts(text, secret string) string {
+	hidden := make([]bool, len(text))
+	for i := 0; i+minSecretPart <= len(secret); i++ {
+		part := secret[i : i+minSecretPart]
+		for at := 0; ; at++ {
+			n := strings.Index(text[at:], part)
+			if n < 0 {
+				break
+			}
+			at += n
+			for j := range part {
+				hidden[at+j] = true
+			}
+		}
+	}
+	var b strings.Builder
+	for i, h := range hidden {
+		if !h {
+			b.WriteByte(text[i])
+		} else if i == 0 || !hidden[i-1] {
+			b.WriteString("[secret]")
+		}
+	}
+	return b.String()
 }

@@ -85,9 +85,10 @@ type Server struct {
 
 	mu          sync.Mutex
 	tokens      map[string]grant
-	tokenStatus int               // 0: tokens are issued
-	down        int               // 0: calls are served
-	rejected    map[string]string // recipient to reason
+	tokenStatus int                      // 0: tokens are issued
+	tokenDelay  map[string]time.Duration // by client; "" for all
+	down        int                      // 0: calls are served
+	rejected    map[string]string        // recipient to reason
 	faults      []*Fault
 	delivered   map[Delivery]int // how often
 	calls       []Call
@@ -114,12 +115,13 @@ func New(cfg Config) *Server {
 	}
 	cfg.Credentials[cfg.ClientID] = cfg.ClientSecret
 	return &Server{
-		cfg:       cfg,
-		closed:    make(chan struct{}),
-		tokens:    make(map[string]grant),
-		rejected:  make(map[string]string),
-		delivered: make(map[Delivery]int),
-		counts:    Counts{ByStatus: make(map[int]int)},
+		cfg:        cfg,
+		closed:     make(chan struct{}),
+		tokens:     make(map[string]grant),
+		tokenDelay: make(map[string]time.Duration),
+		rejected:   make(map[string]string),
+		delivered:  make(map[Delivery]int),
+		counts:     Counts{ByStatus: make(map[int]int)},
 	}
 }
 

@@ -190,6 +190,27 @@ func TestTokensExpireAndAreRevoked(t *testing.T) {
 	}
 }
 
+func TestTokenServerIsScripted(t *testing.T) {
+	s := start(t, Config{ClientSecret: "old"})
+	status := func(secret string) int {
+		form := credential()
+		form.Set("client_secret", secret)
+		resp, err := http.PostForm(s.TokenURL(), form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	s.SetSecret(DefaultClientID, "new")
+	began := time.Now()
+	s.SetTokenDelay("", 20*time.Millisecond)
+	s.SetTokenDelay("another", time.Hour)
+	if before, after := status("old"), status("new"); before != 401 || after != 200 || time.Since(began) < 40*time.Millisecond {
+		t.Errorf("%d with the old secret, %d with the new, in %v", before, after, time.Since(began))
+	}
+}
+
 // The exact members of a documented reply.
 func TestReplyFollowsTheSchema(t *testing.T) {
 	s := start(t, Config{})

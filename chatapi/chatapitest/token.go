@@ -54,7 +54,10 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	client := r.PostForm.Get("client_id")
-	secret, known := s.cfg.Credentials[client]
+	if !s.wait(r, s.tokenDelayOf(client)) {
+		return
+	}
+	secret, known := s.secretOf(client)
 	switch {
 	case r.Header.Get("Authorization") != "", !known, r.PostForm.Get("client_secret") != secret:
 		refuse(http.StatusUnauthorized, "invalid_client", "Invalid client or Invalid client credentials")
@@ -84,6 +87,35 @@ func (s *Server) SetTokensDown(status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokenStatus = status
+}
+
+// SetTokenDelay makes every token request of the client, or of all for "", take so long from now on, as
+// of a token server that is overloaded.
+func (s *Server) SetTokenDelay(client string, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokenDelay[client] = d
+}
+
+func (s *Server) tokenDelayOf(client string) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.tokenDelay[client], s.tokenDelay[""])
+}
+
+// SetSecret replaces a client's secret: the old one gets no token from now on. Tokens that were
+// issued stay valid.
+func (s *Server) SetSecret(client, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Credentials[client] = secret
+}
+
+func (s *Server) secretOf(client string) (secret string, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	secret, known = s.cfg.Credentials[client]
+	return secret, known
 }
 
 func (s *Server) tokensDown() int {

@@ -11,24 +11,26 @@ import (
 // Check gets an access token with every credential, and reports a [NoToken] for each that does not
 // work. It stops early when the token endpoint itself fails, for then all would.
 func (c *Clients) Check(ctx context.Context, report func(Event)) {
-	if c.rest != nil && !c.checkOne(ctx, c.rest, NoToken{}, report) {
-		return
-	}
-	c.check(ctx, slices.Sorted(maps.Keys(c.current.Load().projects)), report)
+	c.check(ctx, true, slices.Sorted(maps.Keys(c.current.Load().projects)), report)
 }
 
-// check checks the credentials of these projects, each once.
-func (c *Clients) check(ctx context.Context, projects []string, report func(Event)) {
+// check checks the credentials of these projects, and first that for the rest if asked to, each once.
+func (c *Clients) check(ctx context.Context, rest bool, projects []string, report func(Event)) {
 	s := c.current.Load()
-	checked := map[*chatapi.Client]bool{c.rest: true}
-	for _, id := range projects {
-		cred, named := s.projects[id]
-		client := s.clients[cred]
-		if !named || checked[client] {
-			continue
+	checked := map[*chatapi.Client]bool{nil: true} // nil: no credential
+	ask := func(client *chatapi.Client, failed NoToken) (goOn bool) {
+		if checked[client] {
+			return true
 		}
 		checked[client] = true
-		if !c.checkOne(ctx, client, NoToken{Project: id, ClientID: cred.id}, report) {
+		return c.checkOne(ctx, client, failed, report)
+	}
+	if rest && !ask(s.clients[s.rest], NoToken{}) {
+		return
+	}
+	for _, id := range projects {
+		client, named := s.of(id)
+		if named && !ask(client, NoToken{Project: id, ClientID: s.projects[id].id}) {
 			return
 		}
 	}

@@ -42,6 +42,7 @@ func TestReadCredentials(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "cafe", "hush-cafe\n")
 	write(t, dir, "blank", " \n")
+	write(t, dir, "bom", "\ufeffhush-cafe\n")
 	cafe := func(n int) string { return entry(n, "cafe", "cafe") }
 	both := map[string]credential{project(1): {"cafe", "hush-cafe"}, project(2): {"cafe", "hush-cafe"}}
 	for name, tc := range map[string]struct {
@@ -74,11 +75,14 @@ func TestReadCredentials(t *testing.T) {
 		"null id":          {entry(1, "", "cafe"), nil, "F:2: client_id is not text, or empty"},
 		"list as id":       {entry(1, "[a]", "cafe"), nil, "F:2: client_id is not text, or empty"},
 		"secret missing":   {entry(1, "cafe", "gone"), nil, "F:3: client_secret_file: open "},
-		"secret empty":     {entry(1, "cafe", "blank"), nil, "blank is empty"},
+		"secret empty":     {entry(1, "cafe", "blank"), nil, "blank: it is empty"},
 		"secret directory": {entry(1, "cafe", "."), nil, "is a directory"},
 		"bad YAML":         {cafe(1) + "\tx: y\n", nil, "F: not YAML near line 3: found a tab character"},
 		"bad first line":   {"a: b: c\n", nil, "F: not YAML: mapping values are not allowed"},
 		"not UTF-8":        {"a: \xff\n", nil, "F: not YAML: invalid leading UTF-8 octet"},
+		"CR in id":         {cafe(1) + entry(2, `"cafe\r"`, "cafe"), nil, "F:5: client_id: byte 5: the character U+000D cannot be part of a client id"},
+		"blank in id":      {entry(1, "cafe bar", "cafe"), nil, "F:2: client_id: byte 5: the character U+0020"},
+		"secret with BOM":  {entry(1, "cafe", "bom"), nil, "bom: line 1, byte 1: it begins with a byte order mark"},
 		"unknown anchor":   {entry(1, "cafe", "*hush-cafe"), nil, "F: not YAML: unknown anchor"},
 		"two documents":    {cafe(1) + "---\n" + cafe(2), nil, "F:4: a second YAML document"},
 	} {
@@ -137,7 +141,7 @@ func TestCredentialsByProject(t *testing.T) {
 	write(t, dir, "wrong", "hush-x")
 	file := write(t, dir, "c.yaml", entry(0, "client-0", "good")+entry(1, "client-1", "wrong"))
 
-	c, err := New(addresses, file)
+	c, err := New(addresses, file, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,23 +158,23 @@ func TestCredentialsByProject(t *testing.T) {
 	}
 	withRest := addresses
 	withRest.ClientID, withRest.ClientSecret = "client-2", "hush-2"
-	if c, err = New(withRest, file); err != nil {
+	if c, err = New(withRest, file, ""); err != nil {
 		t.Fatal(err)
 	}
 	if sends(t, c, 2) != "" || sends(t, c, 0) != "" || sends(t, c, 1) != chatapi.Credential {
 		t.Error("the credential for all others is not for the projects that the file does not name, or for others too")
 	}
-	if c, err = New(withRest, ""); err != nil || sends(t, c, 2) != "" || sends(t, c, 0) != chatapi.Credential {
+	if c, err = New(withRest, "", ""); err != nil || sends(t, c, 2) != "" || sends(t, c, 0) != chatapi.Credential {
 		t.Errorf("without a file: %v", err)
 	}
-	if _, err := New(addresses, ""); !errors.Is(err, ErrNone) {
+	if _, err := New(addresses, "", ""); !errors.Is(err, ErrNone) {
 		t.Errorf("neither: %v", err)
 	}
 	var inFile *FileError
-	if _, err := New(addresses, filepath.Join(dir, "absent")); !errors.As(err, &inFile) || !errors.Is(err, os.ErrNotExist) {
+	if _, err := New(addresses, filepath.Join(dir, "absent"), ""); !errors.As(err, &inFile) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such file: %v", err)
 	}
-	if _, err := New(chatapi.Config{URL: "http://example.com", ClientID: "c", ClientSecret: "s"}, file); err == nil || errors.As(err, &inFile) {
+	if _, err := New(chatapi.Config{URL: "http://example.com", ClientID: "c", ClientSecret: "s"}, file, ""); err == nil || errors.As(err, &inFile) {
 		t.Errorf("a wrong address: %v", err)
 	}
 }
@@ -197,14 +201,14 @@ func TestCredentialsReload(t *testing.T) {
 	}
 	two := entry(0, "client-0", "s0") + entry(1, "client-1", "s1")
 	file := write(t, dir, "c.yaml", two)
-	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL()}, file)
+	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL()}, file, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	reload := func(want Reloaded) {
 		t.Helper()
-		if got, err := c.reload(); err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("reload: %+v, %v; want %+v", got, err, want)
+		if got, failures := c.reload(); failures != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("reload: %+v, %v; want %+v", got, failures, want)
 		}
 	}
 	kinds := func(want ...chatapi.Kind) {
@@ -232,7 +236,7 @@ func TestCredentialsReload(t *testing.T) {
 		t.Errorf("%d tokens: a credential that stayed lost its token", n)
 	}
 	write(t, dir, "c.yaml", "")
-	if _, err := c.reload(); err == nil {
+	if _, failures := c.reload(); failures == nil {
 		t.Error("an empty file was taken")
 	}
 	kinds(no, "", no)
@@ -244,7 +248,7 @@ func TestCredentialsReloadUnderCalls(t *testing.T) {
 	write(t, dir, "s0", "hush-0")
 	write(t, dir, "s1", "hush-1")
 	file := write(t, dir, "c.yaml", entry(0, "client-0", "s0"))
-	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL()}, file)
+	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL()}, file, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,8 +264,8 @@ func TestCredentialsReloadUnderCalls(t *testing.T) {
 	}
 	for n := range 20 {
 		write(t, dir, "c.yaml", entry(0, "client-0", "s0")+strings.Repeat(entry(1, "client-1", "s1"), n%2))
-		if _, err := c.reload(); err != nil {
-			t.Fatal(err)
+		if _, failures := c.reload(); failures != nil {
+			t.Fatal(failures)
 		}
 	}
 	callers.Wait()
@@ -293,7 +297,7 @@ func TestCredentialsWatch(t *testing.T) {
 	write(t, dir, "s1", "hush-x")
 	good := entry(0, "client-0", "s0") + entry(1, "client-1", "s1")
 	file := write(t, dir, "c.yaml", good)
-	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL()}, file)
+	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL()}, file, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +356,7 @@ func TestCredentialsWatch(t *testing.T) {
 
 func TestWatchWithoutFile(t *testing.T) {
 	api := office(t)
-	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL(), ClientID: "client-0", ClientSecret: "hush-x"}, "")
+	c, err := New(chatapi.Config{URL: api.ChatURL(), TokenURL: api.TokenURL(), ClientID: "client-0", ClientSecret: "hush-x"}, "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +376,7 @@ func TestCheckStopsEarly(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "s", "hush")
 	file := write(t, dir, "c.yaml", entry(0, "client-0", "s")+entry(1, "client-1", "s"))
-	c, err := New(chatapi.Config{URL: "http://127.0.0.1:1/chat", TokenURL: "http://127.0.0.1:1/token"}, file)
+	c, err := New(chatapi.Config{URL: "http://127.0.0.1:1/chat", TokenURL: "http://127.0.0.1:1/token"}, file, "")
 	if err != nil {
 		t.Fatal(err)
 	}

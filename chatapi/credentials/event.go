@@ -6,18 +6,27 @@ import "slices"
 // or [NoToken].
 type Event interface{ event() }
 
-// Reloaded says that the file was read again, and what changed: ids of projects, sorted.
-type Reloaded struct{ Added, Removed, Changed []string }
+// Reloaded says that the files were read again, and what changed: ids of projects, sorted.
+type Reloaded struct {
+	Added, Removed, Changed []string
+	// Rest is true when the credential for all projects that the credentials file does not name has
+	// another secret.
+	Rest bool
+}
 
 // Projects lists all projects that have another credential now, or none any more, sorted.
 func (r Reloaded) Projects() []string {
 	return slices.Sorted(slices.Values(slices.Concat(r.Added, r.Removed, r.Changed)))
 }
 
-// ReloadFailed says that the files cannot be read. The credentials read before stay in use.
-type ReloadFailed struct{ Err error }
+// ReloadFailed says that the credentials file or one that it names cannot be used, or the secret file
+// of the credential for all other projects. What was read of it before stays in use.
+type ReloadFailed struct {
+	File string
+	Err  error
+}
 
-// NoFile says that a request to read the file again was in vain: there is none.
+// NoFile says that a request to read the files again was in vain: there is none.
 type NoFile struct{}
 
 // NoToken says that a credential gets no access token, so that jobs of its projects will wait.

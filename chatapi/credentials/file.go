@@ -91,6 +91,8 @@ func (f credentialsFile) credential(project member) (credential, error) {
 			if c.secret, err = f.secret(secretFile); err != nil {
 				return c, f.wrong(m.key, "client_secret_file: %w", err)
 			}
+		} else if err := CheckClientID(c.id); err != nil {
+			return c, f.wrong(m.value, "client_id: %w", err)
 		}
 	}
 	switch {
@@ -108,19 +110,6 @@ func (f credentialsFile) secret(path string) (string, error) {
 		path = filepath.Join(filepath.Dir(string(f)), path)
 	}
 	return ReadSecret(path)
-}
-
-// ReadSecret reads a file that holds a secret and nothing else; space around it is not part of it.
-func ReadSecret(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSpace(string(text))
-	if secret == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return secret, nil
 }
 
 // yamlLine is how the YAML library begins its errors.

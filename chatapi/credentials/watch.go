@@ -8,55 +8,75 @@ import (
 	"time"
 )
 
-// reload reads the file and its secret files again. After an error the old credentials stay in use.
-func (c *Clients) reload() (Reloaded, error) {
-	var r Reloaded
-	projects, err := readFile(c.file)
-	if err != nil {
-		return r, err
-	}
+// reload reads the files again. Of one that cannot be used nothing changes; the failures say which.
+func (c *Clients) reload() (r Reloaded, failures []ReloadFailed) {
 	old := c.current.Load()
-	for _, id := range slices.Sorted(maps.Keys(projects)) {
+	next := &set{projects: old.projects, rest: old.rest}
+	if c.file != "" {
+		projects, err := readFile(c.file)
+		if err == nil {
+			next.projects = projects
+		} else {
+			failures = append(failures, ReloadFailed{c.file, err})
+		}
+	}
+	if c.secretFile != "" {
+		secret, err := ReadSecret(c.secretFile)
+		if err == nil {
+			next.rest.secret = secret
+		} else {
+			failures = append(failures, ReloadFailed{c.secretFile, err})
+		}
+	}
+	r = difference(old, next)
+	if !r.changed() {
+		return r, failures
+	}
+	if err := c.buildClients(next, old.clients); err != nil {
+		return Reloaded{}, append(failures, ReloadFailed{c.file, err})
+	}
+	c.current.Store(next)
+	return r, failures
+}
+
+// difference says what changed from one set to the next.
+func difference(old, next *set) (r Reloaded) {
+	r.Rest = old.rest != next.rest
+	for _, id := range slices.Sorted(maps.Keys(next.projects)) {
 		switch before, named := old.projects[id]; {
 		case !named:
 			r.Added = append(r.Added, id)
-		case before != projects[id]:
+		case before != next.projects[id]:
 			r.Changed = append(r.Changed, id)
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(old.projects)) {
-		if _, named := projects[id]; !named {
+		if _, named := next.projects[id]; !named {
 			r.Removed = append(r.Removed, id)
 		}
 	}
-	if len(r.Projects()) == 0 {
-		return r, nil
-	}
-	s, err := c.buildClients(projects, old.clients)
-	if err != nil {
-		return Reloaded{}, err
-	}
-	c.current.Store(s)
-	return r, nil
+	return r
 }
+
+func (r Reloaded) changed() bool { return r.Rest || len(r.Projects()) > 0 }
 
 // pollEvery is how often the files are read. Reading notices every kind of change, such as the
 // symbolic links that Kubernetes replaces; for a thousand projects it takes some 15 ms.
 const pollEvery = 2 * time.Second
 
-// Watch reads the file again when it or a secret file changed, and whenever again delivers (nil:
+// Watch reads the files again when one of them changed, and whenever again delivers (nil:
 // never), until ctx ends. It reports a [Reloaded], [ReloadFailed] or [NoFile] for every request by
 // again; otherwise when something changed, when there is new trouble with the files, and when the
-// trouble is over. The credentials of projects that changed are then checked, as by [Clients.Check].
+// trouble is over. The credentials that changed are then checked, as by [Clients.Check].
 // report is called from several goroutines.
 func (c *Clients) Watch(ctx context.Context, again <-chan os.Signal, report func(Event)) {
 	var poll <-chan time.Time
-	if c.file != "" {
+	if c.file != "" || c.secretFile != "" {
 		ticker := time.NewTicker(pollEvery)
 		defer ticker.Stop()
 		poll = ticker.C
 	}
-	trouble := "" // what was last reported to be wrong with the files
+	trouble := map[string]string{} // by file, what was last reported to be wrong
 	for {
 		asked := false
 		select {
@@ -64,27 +84,27 @@ func (c *Clients) Watch(ctx context.Context, again <-chan os.Signal, report func
 			return
 		case <-poll:
 		case <-again:
-			if c.file == "" {
+			if poll == nil {
 				report(NoFile{})
 				continue
 			}
 			asked = true
 		}
-		r, err := c.reload()
-		if err != nil {
-			if asked || err.Error() != trouble {
-				report(ReloadFailed{err})
+		r, failures := c.reload()
+		over := len(trouble) > len(failures)
+		before := trouble
+		trouble = map[string]string{}
+		for _, f := range failures {
+			trouble[f.File] = f.Err.Error()
+			if asked || before[f.File] != trouble[f.File] {
+				report(f)
 			}
-			trouble = err.Error()
-			continue
 		}
-		changed := r.Projects()
-		if asked || trouble != "" || len(changed) > 0 {
+		if r.changed() || over || asked && len(failures) == 0 {
 			report(r)
 		}
-		trouble = ""
-		if len(changed) > 0 {
-			go c.check(ctx, changed, report)
+		if r.changed() {
+			go c.check(ctx, r.Rest, slices.Concat(r.Added, r.Changed), report)
 		}
 	}
 }

@@ -101,6 +101,39 @@ func TestSeveralCredentials(t *testing.T) {
 	}
 }
 
+// A wrong secret in the file of --client-secret-file is put right while the worker runs; its jobs do not wait
+// for the end of the closure that it caused.
+func TestSecretFileIsReadAgain(t *testing.T) {
+	s := newSystem(t, chatapitest.Config{})
+	file := write(t, s.dir, "secret", "hush-x")
+	p := s.worker("--client-secret-file", file)
+	l := newLoad("again", 3, 1, 3, 3)
+	begun := time.Now()
+	l.publish(s)
+	s.eventually(30*time.Second, "the closed gates", func() bool { return strings.Count(p.stderr.String(), "gate closed") >= 3 })
+	write(t, s.dir, "secret", "\ufeff"+chatapitest.DefaultClientSecret)
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually(30*time.Second, "the refusal", func() bool {
+		return strings.Contains(p.stderr.String(), "secret: line 1, byte 1: it begins with a byte order mark")
+	})
+	write(t, s.dir, "secret", chatapitest.DefaultClientSecret+"\r\n")
+	s.drained(60 * time.Second)
+	if waited := time.Since(begun); waited >= 15*time.Second {
+		t.Errorf("delivered after %v, as late as without a probe", waited)
+	}
+	if repeats := l.account(s); repeats != 0 {
+		t.Errorf("%d repeats", repeats)
+	}
+	if code := s.stop(p, sigterm); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+	if log := p.stderr.String(); strings.Contains(log, "hush") || strings.Contains(log, chatapitest.DefaultClientSecret) || !strings.Contains(log, "invalid_client: Invalid client or Invalid client credentials") {
+		t.Error("the log holds a secret, or not the token server's word")
+	}
+}
+
 func TestHangupWithoutCredentialsFile(t *testing.T) {
 	s := newSystem(t, chatapitest.Config{})
 	p := s.worker()

@@ -70,6 +70,8 @@ var faults = []fault{
 		did:      "20 jobs of 500 recipients; the API takes 100 in a call and answers 400 to more",
 		demanded: "nothing lost, repeated or buried; fewer than 250 calls, of which fewer than 40 are refused (the least possible is 100 calls); `status` shows what was learned",
 		run:      smallCallsOnly,
+	},
+	{
 		name:     "odd_statuses",
 		did:      "24 projects, each answered a status of its own for 2 s that is not about the call: pages with 400, 422 and 431, and 402, 407, 410, 426, 451 and others",
 		demanded: "nothing lost, repeated or buried",
@@ -93,6 +95,34 @@ var faults = []fault{
 		did:      "3,000 jobs, two workers; after 500 calls the server revokes all tokens, minutes before they expire",
 		demanded: "one refresh per worker, nothing buried",
 		run:      revokedToken,
+	},
+	{
+		name:     "token_endpoint_down",
+		did:      "600 jobs of 300 projects with one credential, one worker; the token server answers 503 from the start, for 6 s from when all projects wait",
+		demanded: "at most 10 token requests and no call meanwhile; nothing lost, repeated or buried",
+		bounded:  "all delivered within 8 s of its return",
+		run:      tokenEndpointDown,
+	},
+	{
+		name:     "token_replaced_beside_calls",
+		did:      "180 jobs, one every 50 ms; tokens live for 4 s, and the token server takes 1.5 s",
+		demanded: "tokens replaced in time; nothing lost, repeated or buried",
+		bounded:  "no job waits for a token: all delivered within 0.75 s of their publication",
+		run:      tokenBesideTheCalls,
+	},
+	{
+		name:     "token_server_hangs",
+		did:      "100 jobs of as many projects with one credential, whose token requests are not answered; meanwhile a job of a project with another one every 250 ms; one worker of 8 calls at once",
+		demanded: "the other's 20 jobs delivered while they hang; nothing lost, repeated or buried",
+		bounded:  "four fifths of the other's jobs delivered within 1 s of their publication",
+		run:      tokenServerHangs,
+	},
+	{
+		name:     "token_secret_rotated",
+		did:      "80 jobs of 40 projects with one credential, half of them before and half while they wait; its secret is replaced at the token server and its tokens revoked, and only when all projects wait is the file of `--client-secret-file` replaced, without a signal",
+		demanded: "at most 5 token requests refused; nothing lost, repeated or buried; no secret in the log",
+		bounded:  "all delivered within 5 s of the file's replacement",
+		run:      rotatedSecret,
 	},
 	{
 		name:     "killed_workers",

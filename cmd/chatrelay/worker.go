@@ -22,8 +22,8 @@ After SIGTERM or Ctrl-C the worker lets the calls in flight finish, gives back t
 started, and exits with 0 if nothing will be repeated. A second signal ends it at once; nothing is lost
 then either, but some recipients may get a message twice.
 
-With --credentials-file every project has a credential of its own; SIGHUP makes the worker read it
-again at once. Projects that it does not name use --client-id, if that is given.`,
+With --credentials-file every project has a credential of its own; SIGHUP makes the worker read it and
+all secret files again at once. Projects that it does not name use --client-id, if that is given.`,
 		Example: `  chatrelay worker --client-id my-client --client-secret-file /run/secrets/client_secret
   CHATRELAY_CLIENT_ID=my-client CHATRELAY_CLIENT_SECRET=… chatrelay worker --concurrency 16
   chatrelay worker --credentials-file /etc/chatrelay/credentials.yaml`,
@@ -36,10 +36,8 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			if err != nil {
 				return err
 			}
-			if f.api.ClientID != "" { // its secret without it is of no use
-				if f.api.ClientSecret, err = f.secret(); err != nil {
-					return err
-				}
+			if err := f.readCredential(); err != nil {
+				return err
 			}
 			api, err := f.clients()
 			if err != nil {

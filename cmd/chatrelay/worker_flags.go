@@ -35,7 +35,7 @@ func (f *workerFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.api.URL, "api-url", chatapi.DefaultURL, "address of the Chat API; https, unless the host is loopback")
 	flags.StringVar(&f.api.TokenURL, "token-url", chatapi.DefaultTokenURL, "where access tokens are issued")
 	flags.StringVar(&f.api.ClientID, "client-id", "", "client id of the project's server-side client; this or --credentials-file is required")
-	flags.StringVar(&f.secretFile, "client-secret-file", "", "file with the client secret; or give the secret itself in CHATRELAY_CLIENT_SECRET")
+	flags.StringVar(&f.secretFile, "client-secret-file", "", "file with the client secret, read again when it changes and on SIGHUP; or give the secret itself in CHATRELAY_CLIENT_SECRET")
 	flags.StringVar(&f.credentialsFile, "credentials-file", "", "YAML file with a client_id and a client_secret_file for each project id; read again when it changes and on SIGHUP")
 	flags.StringVar(&f.httpAddr, "http-addr", ":8080", "where to serve /healthz, /readyz and /metrics")
 }
@@ -53,7 +53,7 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.Float64Var(&f.worker.ProjectCallsPerSecond, "project-calls-per-second", 0, "most calls per second for each project; 0: no limit")
 	flags.Float64Var(&f.worker.ProjectRecipientsPerSecond, "project-recipients-per-second", 0, "most recipients per second, for each project; 0: no limit")
 	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "how long one call may take")
-	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the worker accepts from the API's Retry-After")
+	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the worker accepts from the Retry-After of the API and its token server")
 	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long a stopping worker waits for calls in flight")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
@@ -94,7 +94,7 @@ func (f *workerFlags) check() error {
 	if f.worker.Linger == 0 {
 		f.worker.Linger = -1 // in a Config, zero is the default
 	}
-	f.api.Concurrency = f.worker.Concurrency
+	f.api.Concurrency, f.api.MaxRetryAfter = f.worker.Concurrency, f.worker.MaxRetryAfter
 	return nil
 }
 
@@ -107,12 +107,26 @@ func (f *workerFlags) logger(w io.Writer) (zerolog.Logger, error) {
 	return log, nil
 }
 
-// secret reads the client secret from where it was given.
-func (f *workerFlags) secret() (string, error) {
-	if f.secretFile == "" {
-		return os.Getenv("CHATRELAY_CLIENT_SECRET"), nil
+// readCredential checks the client id and reads its secret from where it was given.
+func (f *workerFlags) readCredential() (err error) {
+	if f.api.ClientID == "" {
+		return nil // a secret without it is of no use
 	}
-	return readSecret(f.secretFile)
+	if err := credentials.CheckClientID(f.api.ClientID); err != nil {
+		return usagef("--client-id or CHATRELAY_CLIENT_ID: %w", err)
+	}
+	if f.secretFile != "" {
+		f.api.ClientSecret, err = readSecret(f.secretFile)
+		return err
+	}
+	secret := os.Getenv("CHATRELAY_CLIENT_SECRET")
+	if secret == "" {
+		return nil
+	}
+	if f.api.ClientSecret, err = credentials.CleanSecret([]byte(secret)); err != nil {
+		return usagef("CHATRELAY_CLIENT_SECRET: %w", err)
+	}
+	return nil
 }
 
 // readSecret reads the file that --client-secret-file names.
@@ -126,7 +140,7 @@ func readSecret(file string) (string, error) {
 
 // clients makes those that call the Chat API; its errors name the flags.
 func (f *workerFlags) clients() (*credentials.Clients, error) {
-	api, err := credentials.New(f.api, f.credentialsFile)
+	api, err := credentials.New(f.api, f.credentialsFile, f.secretFile)
 	_, inFile := errors.AsType[*credentials.FileError](err)
 	switch {
 	case errors.Is(err, credentials.ErrNone):

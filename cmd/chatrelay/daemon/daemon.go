@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -111,9 +112,7 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 	go d.cfg.API.Watch(ctx, d.cfg.Reload, func(e credentials.Event) {
 		d.credentials(e)
 		if r, ok := e.(credentials.Reloaded); ok {
-			for _, id := range r.Projects() {
-				w.ProbeGate(id) // another credential is worth a call at once
-			}
+			d.probe(w, r)
 		}
 	})
 	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
@@ -154,4 +153,27 @@ func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	}
 }
 
-func (d *daemon) credentials(e credentials.Event) { logCredentials(d.log, d.cfg.API.File(), e) }
+// probesAtOnce is how many gates are probed at once: of a flood the worker drops some.
+const probesAtOnce = 100
+
+// probe lets projects that have another credential call at once.
+func (d *daemon) probe(w *worker.Worker, r credentials.Reloaded) {
+	ids := r.Projects()
+	if r.Rest {
+		for _, g := range d.gates.list() {
+			if !d.cfg.API.Names(g.ProjectID) {
+				ids = append(ids, g.ProjectID)
+			}
+		}
+	}
+	for some := range slices.Chunk(ids, probesAtOnce) {
+		for _, id := range some {
+			w.ProbeGate(id)
+		}
+		time.Sleep(20 * time.Millisecond) // the worker takes them between two calls
+	}
+}
+
+func (d *daemon) credentials(e credentials.Event) {
+	logCredentials(d.log, d.cfg.API.File(), d.cfg.API.SecretFile(), e)
+}

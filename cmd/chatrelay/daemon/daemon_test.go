@@ -57,15 +57,16 @@ func TestLogOfCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range []credentials.Event{
-		credentials.Reloaded{Added: []string{"a", "b"}, Changed: []string{"c"}}, credentials.ReloadFailed{Err: errors.New("c.yaml:2: wrong")},
-		credentials.NoFile{}, credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Credential}},
+		credentials.Reloaded{Added: []string{"a", "b"}, Changed: []string{"c"}}, credentials.ReloadFailed{File: "s2", Err: errors.New("c.yaml:2: wrong")}, credentials.Reloaded{Rest: true},
+		credentials.NoFile{}, credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Credential, Status: 401, Unsent: true, Detail: "no_client: who?"}},
 		credentials.NoToken{Project: "p", ClientID: "cafe", Err: &chatapi.Error{Kind: chatapi.Credential}},
 		credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Misconfigured}}, credentials.NoToken{Err: &chatapi.Error{Kind: chatapi.Temporary}},
 	} {
-		logCredentials(log, "c.yaml", e)
+		logCredentials(log, "c.yaml", "s1", e)
 	}
 	for _, want := range []string{
-		`"file":"c.yaml","added":2,"removed":0,"changed":1`, `"error":"c.yaml:2: wrong"`, "there is no credentials file",
+		`"file":"c.yaml","added":2,"removed":0,"changed":1`, `"file":"s2","error":"c.yaml:2: wrong"`, `"client_secret_file":"s1","time"`, "the client secret was replaced",
+		"there is no credentials file and no secret file", `"client_secret_file":"s1","error":"call the Chat API: credential, status 401: no_client: who?"`,
 		"jobs will wait; check the client id", `"project":"p","client_id":"cafe"`, "check its entry in the credentials file",
 		"jobs will wait; check the address", "jobs will wait; the token server cannot be reached",
 	} {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"time"
@@ -119,19 +120,27 @@ func tokenAdvice(e credentials.NoToken) string {
 	return "check the client id and its secret"
 }
 
-// logCredentials writes one line for what became of credentials, read from file.
-func logCredentials(log zerolog.Logger, file string, e credentials.Event) {
+// logCredentials writes one line for what became of credentials, read from file, and from secretFile
+// for the projects that file does not name.
+func logCredentials(log zerolog.Logger, file, secretFile string, e credentials.Event) {
 	switch e := e.(type) {
 	case credentials.Reloaded:
-		log.Info().Str("file", file).Int("added", len(e.Added)).Int("removed", len(e.Removed)).Int("changed", len(e.Changed)).Msg("credentials reloaded")
+		line := log.Info().Str("file", cmp.Or(file, secretFile)).Int("added", len(e.Added)).Int("removed", len(e.Removed)).Int("changed", len(e.Changed))
+		if e.Rest {
+			line.Str("client_secret_file", secretFile).Msg("credentials reloaded: the client secret was replaced")
+			return
+		}
+		line.Msg("credentials reloaded")
 	case credentials.ReloadFailed:
-		log.Error().Str("file", file).Str("error", e.Err.Error()).Msg("credentials not reloaded: the old ones stay in use until this is put right")
+		log.Error().Str("file", e.File).Str("error", e.Err.Error()).Msg("credentials not reloaded: the old ones stay in use until this is put right")
 	case credentials.NoFile:
-		log.Info().Msg("SIGHUP: there is no credentials file to read again")
+		log.Info().Msg("SIGHUP: there is no credentials file and no secret file to read again")
 	case credentials.NoToken:
 		line := log.Error()
 		if e.Project != "" {
 			line = line.Str("file", file).Str("project", e.Project).Str("client_id", e.ClientID)
+		} else if secretFile != "" {
+			line = line.Str("client_secret_file", secretFile)
 		}
 		line.Str("error", chatapi.LogText(e.Err)).Msg("no access token: jobs will wait; " + tokenAdvice(e))
 	}

@@ -138,7 +138,7 @@ func (d *demo) startWorker(ctx context.Context, cfg Config) (ended chan error, s
 	api := cfg.API
 	api.URL, api.TokenURL = d.api.ChatURL(), d.api.TokenURL()
 	api.ClientID, api.ClientSecret = chatapitest.DefaultClientID, chatapitest.DefaultClientSecret
-	clients, err := credentials.New(api, "")
+	clients, err := credentials.New(api, "", "")
 	if err != nil {
 		return nil, nil, err
 	}
