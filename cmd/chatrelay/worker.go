@@ -32,7 +32,9 @@ again at once. Projects that it does not name use --client-id, if that is given.
 			if err := f.check(); err != nil {
 				return err
 			}
-			log, err := f.logger(a.stderr)
+			out := daemon.NewLogWriter(a.stderr)
+			a.stderr, a.flush = out, out.Close // for what is said at the end as well
+			log, err := f.logger(out)
 			if err != nil {
 				return err
 			}
@@ -53,7 +55,7 @@ again at once. Projects that it does not name use --client-id, if that is given.
 				return err
 			}
 			return daemon.Run(cmd.Context(), daemon.Config{
-				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, Explain: withAdvice, Version: version(),
+				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, LogLost: out.Lost, Explain: withAdvice, Version: version(),
 			})
 		},
 	}
