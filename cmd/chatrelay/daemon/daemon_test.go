@@ -176,6 +176,25 @@ func TestLogWriter(t *testing.T) {
 	})
 }
 
+// The cause of a gate is what the network or the token server said, and of the API's words none.
+func TestCauseOfAGate(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{&chatapi.Error{Kind: chatapi.Temporary, Op: "call x", Detail: "tls: certificate signed by unknown authority"}, "call x: temporary: tls: certificate signed by unknown authority"},
+		{&chatapi.Error{Kind: chatapi.Credential, Op: "get a token from y", Status: 401, Unsent: true, Detail: "invalid_client: no such client"}, "get a token from y: credential, status 401: invalid_client: no such client"},
+		{&chatapi.Error{Kind: chatapi.Credential, Op: "call x", Status: 403, Detail: "w-1 may not be told: Your coffee"}, "call x: credential, status 403"},
+		{errors.New("panic while calling: oops\ngoroutine 1"), "panic while calling: oops"},
+	} {
+		g := gateStatus(worker.Event{ProjectID: "p", Err: c.err, Narrow: true}, time.Now())
+		if g.Detail != c.want || !g.Narrow || g.Advice != chatapi.KindOf(c.err).Advice() {
+			t.Errorf("%+v, want %q", g, c.want)
+		}
+	}
+}
+
 // What is not certain about an accepted call is a warning at once, and counted.
 func TestPartlyUnderstoodCall(t *testing.T) {
 	m := newMetrics(func() float64 { return 0 }, func() float64 { return 0 }, func() bool { return true })
