@@ -8,10 +8,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
-	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -19,157 +17,54 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
+	"github.com/chatrelay/chatrelay/chatapi/chatapitest/h2test"
 )
-
-// Frame types and error codes of RFC 9113, sections 6 and 7.
-const (
-	frameHeaders, frameReset, frameSettings, frameGoAway = 1, 3, 4, 7
-
-	noError, protocolError, internalError, refusedStream = 0, 1, 2, 7
-)
-
-func frame(kind, flags byte, stream uint32, payload ...byte) []byte {
-	f := []byte{0, byte(len(payload) >> 8), byte(len(payload)), kind, flags}
-	return append(binary.BigEndian.AppendUint32(f, stream), payload...)
-}
-
-func goAway(last, code uint32) []byte {
-	return frame(frameGoAway, 0, 0, binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, last), code)...)
-}
-
-func reset(stream, code uint32) []byte {
-	return frame(frameReset, 0, stream, binary.BigEndian.AppendUint32(nil, code)...)
-}
-
-// h2Server is a TLS server that answers each call of its first so many connections with frames of
-// its own, and closes the connection after those that say so; later connections it serves as an API.
-type h2Server struct {
-	*httptest.Server
-	api    *chatapitest.Server
-	opened atomic.Int32
-}
-
-// answer returns what goes back for a call on a stream, and whether the connection is then closed.
-type answer func(stream uint32) (frames []byte, hangUp bool)
-
-func startH2(t *testing.T, odd int32, how answer) *h2Server {
-	s := &h2Server{api: chatapitest.New(chatapitest.Config{ClientSecret: testSecret})}
-	s.Server = httptest.NewUnstartedServer(s.api)
-	s.EnableHTTP2 = true
-	s.TLS = &tls.Config{NextProtos: []string{"h2"}}
-	s.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
-	inner := &http.Server{Handler: s.api, Protocols: new(http.Protocols)}
-	inner.Protocols.SetUnencryptedHTTP2(true)
-	served := &connListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	go inner.Serve(served)
-	s.Config.TLSNextProto["h2"] = func(_ *http.Server, c *tls.Conn, _ http.Handler) {
-		if s.opened.Add(1) > odd {
-			done := &signalledConn{Conn: c, closed: make(chan struct{})}
-			served.conns <- done
-			<-done.closed
-			return
-		}
-		answerFrames(c, how)
-	}
-	s.StartTLS()
-	t.Cleanup(s.api.Close)
-	t.Cleanup(s.Server.Close)
-	t.Cleanup(func() { inner.Close() })
-	return s
-}
-
-// answerFrames reads frames until the connection ends.
-func answerFrames(c *tls.Conn, how answer) {
-	io.ReadFull(c, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")))
-	c.Write(frame(frameSettings, 0, 0))
-	for {
-		head := make([]byte, 9)
-		if _, err := io.ReadFull(c, head); err != nil {
-			return
-		}
-		io.ReadFull(c, make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2])))
-		const endStream = 1
-		if stream := binary.BigEndian.Uint32(head[5:]); head[3] == 0 && head[4]&endStream != 0 {
-			frames, hangUp := how(stream)
-			c.Write(frames)
-			if hangUp {
-				return
-			}
-		}
-	}
-}
-
-type connListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *connListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-func (l *connListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *connListener) Addr() net.Addr { return &net.TCPAddr{} }
-
-type signalledConn struct {
-	net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (c *signalledConn) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
-}
 
 // What the server did not look at is sent again at once; what it may have looked at is not.
 func TestUnprocessedCallIsRepeated(t *testing.T) {
-	always := func(frames func(stream uint32) []byte, hangUp bool) answer {
+	always := func(frames func(stream uint32) []byte, hangUp bool) h2test.Answer {
 		return func(stream uint32) ([]byte, bool) { return frames(stream), hangUp }
 	}
 	large := strings.Repeat("x", 20<<10) // one flow-control window takes it
 	for name, c := range map[string]struct {
 		odd     int32 // connections
-		how     answer
+		how     h2test.Answer
 		fails   bool
 		maybe   bool
 		message string
 	}{
-		"GOAWAY before the stream":              {odd: 1, how: always(func(uint32) []byte { return goAway(0, noError) }, false)},
-		"the same, then closed":                 {odd: 1, how: always(func(uint32) []byte { return goAway(0, noError) }, true)},
-		"the same with a reason":                {odd: 1, how: always(func(uint32) []byte { return goAway(0, internalError) }, true)},
-		"the same for a large call":             {odd: 1, how: always(func(uint32) []byte { return goAway(0, noError) }, false), message: large},
-		"on three connections":                  {odd: 3, how: always(func(uint32) []byte { return goAway(0, noError) }, true)},
-		"on every connection":                   {odd: 99, how: always(func(uint32) []byte { return goAway(0, noError) }, true), fails: true},
-		"a goodbye in two steps":                {odd: 1, how: always(func(uint32) []byte { return append(goAway(1<<31-1, noError), goAway(0, noError)...) }, true)},
-		"REFUSED_STREAM":                        {odd: 1, how: always(func(s uint32) []byte { return reset(s, refusedStream) }, false)},
-		"REFUSED_STREAM for a large call":       {odd: 1, how: always(func(s uint32) []byte { return reset(s, refusedStream) }, false), message: large},
-		"REFUSED_STREAM always":                 {odd: 99, how: always(func(s uint32) []byte { return reset(s, refusedStream) }, false), fails: true},
-		"GOAWAY behind the stream, then closed": {odd: 1, how: always(func(s uint32) []byte { return goAway(s, noError) }, true), fails: true, maybe: true},
-		"reset with PROTOCOL_ERROR":             {odd: 1, how: always(func(s uint32) []byte { return reset(s, protocolError) }, false), fails: true, maybe: true},
-		"reset with INTERNAL_ERROR":             {odd: 1, how: always(func(s uint32) []byte { return reset(s, internalError) }, false), fails: true, maybe: true},
-		"reset with NO_ERROR":                   {odd: 1, how: always(func(s uint32) []byte { return reset(s, noError) }, false), fails: true, maybe: true},
+		"GOAWAY before the stream":  {odd: 1, how: always(func(uint32) []byte { return h2test.GoAway(0, h2test.NoError) }, false)},
+		"the same, then closed":     {odd: 1, how: always(func(uint32) []byte { return h2test.GoAway(0, h2test.NoError) }, true)},
+		"the same with a reason":    {odd: 1, how: always(func(uint32) []byte { return h2test.GoAway(0, h2test.InternalError) }, true)},
+		"the same for a large call": {odd: 1, how: always(func(uint32) []byte { return h2test.GoAway(0, h2test.NoError) }, false), message: large},
+		"on three connections":      {odd: 3, how: always(func(uint32) []byte { return h2test.GoAway(0, h2test.NoError) }, true)},
+		"on every connection":       {odd: 99, how: always(func(uint32) []byte { return h2test.GoAway(0, h2test.NoError) }, true), fails: true},
+		"a goodbye in two steps": {odd: 1, how: always(func(uint32) []byte {
+			return append(h2test.GoAway(1<<31-1, h2test.NoError), h2test.GoAway(0, h2test.NoError)...)
+		}, true)},
+		"REFUSED_STREAM":                        {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.RefusedStream) }, false)},
+		"REFUSED_STREAM for a large call":       {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.RefusedStream) }, false), message: large},
+		"REFUSED_STREAM always":                 {odd: 99, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.RefusedStream) }, false), fails: true},
+		"GOAWAY behind the stream, then closed": {odd: 1, how: always(func(s uint32) []byte { return h2test.GoAway(s, h2test.NoError) }, true), fails: true, maybe: true},
+		"reset with PROTOCOL_ERROR":             {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.ProtocolError) }, false), fails: true, maybe: true},
+		"reset with INTERNAL_ERROR":             {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.InternalError) }, false), fails: true, maybe: true},
+		"reset with NO_ERROR":                   {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.NoError) }, false), fails: true, maybe: true},
 		"closed":                                {odd: 1, how: always(func(uint32) []byte { return nil }, true), fails: true, maybe: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := startH2(t, c.odd, c.how)
-			tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
-			defer tokens.Close()
-			// The API takes the other server's token for the sake of its own client's.
-			client := newClient(t, server.URL+chatapitest.ChatPath, tokens.TokenURL(), 20*time.Second)
-			client.tokens.fetch = func(context.Context) (string, time.Duration, *Error) { return issue(t, server.api), 0, nil }
+			api := chatapitest.New(chatapitest.Config{ClientSecret: testSecret})
+			defer api.Close()
+			server := h2test.Start(api, c.odd, c.how)
+			defer server.Close()
+			plain := httptest.NewServer(api) // tokens
+			defer plain.Close()
+			client := newClient(t, server.URL+chatapitest.ChatPath, plain.URL+chatapitest.TokenPath, 20*time.Second)
 			trustServer(client, server.Server)
 			n := notification("w-1")
 			n.Message += c.message
@@ -178,31 +73,19 @@ func TestUnprocessedCallIsRepeated(t *testing.T) {
 				if failure.Kind != Temporary || failure.MayBeDelivered != c.maybe {
 					t.Errorf("%v, want temporary, may be delivered: %v", failure, c.maybe)
 				}
-				if got := server.opened.Load(); got > mostRepeats+1 {
+				if got := server.Opened(); got > mostRepeats+1 {
 					t.Errorf("%d connections", got)
 				}
-				if c.maybe && server.api.Counts().Calls > 0 {
+				if c.maybe && api.Counts().Calls > 0 {
 					t.Error("a call that may have been looked at is made again")
 				}
 				return
 			}
-			if _, err := client.Send(t.Context(), n); err != nil || server.api.Counts().Delivered != 1 {
-				t.Errorf("%v; delivered %d times, want once", err, server.api.Counts().Delivered)
+			if _, err := client.Send(t.Context(), n); err != nil || api.Counts().Delivered != 1 {
+				t.Errorf("%v; delivered %d times, want once", err, api.Counts().Delivered)
 			}
 		})
 	}
-}
-
-// issue gets a token from api.
-func issue(t *testing.T, api *chatapitest.Server) string {
-	r := httptest.NewServer(api)
-	defer r.Close()
-	c := newClient(t, r.URL+chatapitest.ChatPath, r.URL+chatapitest.TokenPath, 5*time.Second)
-	token, failure := c.tokens.get(t.Context(), "")
-	if failure != nil {
-		t.Error(failure)
-	}
-	return token
 }
 
 // A connection that is closed before anything was written to it costs nothing.
