@@ -214,7 +214,7 @@ func checkNumbers(cfg Config) error {
 func display(u *url.URL) string {
 	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
 	if strings.Contains(u.Path, "@") {
-		shown.Path = "/…"
+		shown.Path = "/..."
 	}
 	return shown.String()
 }
