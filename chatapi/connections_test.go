@@ -23,7 +23,7 @@ import (
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
-	"github.com/chatrelay/chatrelay/chatapi/chatapitest/h2test"
+	"github.com/chatrelay/chatrelay/chatapi/h2test"
 )
 
 // What the server did not look at is sent again at once; what it may have looked at is not.

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi/chatapitest"
-	"github.com/chatrelay/chatrelay/chatapi/chatapitest/h2test"
+	"github.com/chatrelay/chatrelay/chatapi/h2test"
 )
 
 // over makes the workers that are started call the API at another address, by TLS.

@@ -96,3 +96,25 @@ func TestLastLineIsWritten(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, p.stderr)
 	}
 }
+
+// The addresses of API and token server may hold a key in their query: it is sent, and shown nowhere.
+func TestKeysInAddressesAreNotShown(t *testing.T) {
+	s := newSystem(t, chatapitest.Config{})
+	const key = "hush-hush"
+	s.api.Script(chatapitest.Fault{Status: http.StatusBadGateway}, chatapitest.Fault{Break: chatapitest.BreakBefore})
+	p := s.worker("--log-level", "debug", "--api-url", s.api.ChatURL()+"?key="+key, "--token-url", s.api.TokenURL()+"?key="+key+"#"+key)
+	newLoad("key", 3, 1, 3, 3).publish(s)
+	s.drained(patience)
+	s.api.Close()
+	newLoad("after", 3, 1, 3, 3).publish(s)
+	s.eventually(patience, "a closed gate", func() bool { return strings.Contains(p.stderr.String(), "refused") })
+	status := s.start("status", "-o", "json")
+	s.ended(status)
+	if text := status.stdout.String(); !strings.Contains(text, `"detail":"`) || strings.Contains(text, key) {
+		t.Errorf("status: %s", text)
+	}
+	s.stop(p, sigterm)
+	if text := p.stderr.String(); !strings.Contains(text, "call "+s.api.ChatURL()+": ") || strings.Contains(text, key) {
+		t.Errorf("the log holds the key:\n%s", tail(text, 3000))
+	}
+}

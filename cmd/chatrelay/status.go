@@ -18,12 +18,13 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is queued, held, scheduled and dead, and which workers are attached",
-		Long: `Shows what is queued, held, scheduled and dead, which workers are attached, and which gates are closed.
+		Long: `Shows what is queued, held, scheduled and dead, which workers are attached, and which gates are closed and why.
 
 With --output json: queued and held count jobs, in all and for each of priorities; waiting is what the
 text calls scheduled; due counts those whose time has come and that no worker has taken yet, which
 waiting does not; dead and dead_by_reason count dead letters; oldest_age_seconds is the age of the
-oldest job that is queued or held, without those in NOTIFY_LATER; workers are those attached.`,
+oldest job that is queued or held, without those in NOTIFY_LATER; workers are those attached, each with its closed gates: detail is what happened, advice what to do,
+narrow says that only one message of the project waits.`,
 		Example: `  chatrelay status
   chatrelay status --output json | jq .oldest_age_seconds`,
 		Args: cobra.NoArgs,
