@@ -29,7 +29,9 @@ const (
 // connections carry requests. They are replaced, all at once, when they are old and when they seem
 // to lead to the wrong place. Requests under way finish on the old ones, which are then closed.
 type connections struct {
-	open func() *http.Transport // makes one without connections
+	open func() *http.Transport // makes one without connections; it reads files
+
+	replacing sync.Mutex // held while a generation is made
 
 	mu      sync.Mutex
 	current *generation // nil: none yet
@@ -40,6 +42,7 @@ type generation struct {
 	transport *http.Transport
 	made, end time.Time
 	failures  map[string]int // by host, since its last success
+	ending    bool           // it is being replaced
 }
 
 // verdict is what a request says about the connection that carried it.
@@ -51,26 +54,47 @@ const (
 	fails // and a new connection may mend it
 )
 
-// take returns the connections for the next request.
+// take returns the connections for the next request. Those that are to be replaced serve until then.
 func (c *connections) take() *generation {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if c.current == nil || now.After(c.current.end) {
-		c.replace(now)
+	g := c.current
+	if g != nil && time.Now().After(g.end) {
+		c.end(g)
 	}
-	return c.current
+	c.mu.Unlock()
+	if g == nil {
+		c.replace(nil)
+		return c.take()
+	}
+	return g
 }
 
-// replace is called with the lock held.
-func (c *connections) replace(now time.Time) {
-	old := c.current
-	c.current = &generation{
-		transport: c.open(), made: now, end: now.Add(longestAge - rand.N(spreadAge)), failures: map[string]int{},
+// end has g replaced, beside the requests. It is called with the lock held.
+func (c *connections) end(g *generation) {
+	if !g.ending {
+		g.ending = true
+		go c.replace(g)
 	}
-	if old != nil {
+}
+
+// replace returns when g is not the current generation any more.
+func (c *connections) replace(g *generation) {
+	c.replacing.Lock()
+	defer c.replacing.Unlock()
+	c.mu.Lock()
+	done := c.current != g
+	c.mu.Unlock()
+	if done {
+		return
+	}
+	now := time.Now()
+	next := &generation{transport: c.open(), made: now, end: now.Add(longestAge - rand.N(spreadAge)), failures: map[string]int{}}
+	c.mu.Lock()
+	c.current = next
+	c.mu.Unlock()
+	if g != nil {
 		// Those in use are closed when they come back, or, over HTTP/2, after IdleConnTimeout.
-		go old.transport.CloseIdleConnections()
+		g.transport.CloseIdleConnections()
 	}
 }
 
@@ -83,18 +107,9 @@ func (c *connections) learn(g *generation, host string, v verdict) {
 		delete(g.failures, host)
 	case fails:
 		g.failures[host]++
-		if now := time.Now(); g == c.current && g.failures[host] >= mostFailures && now.Sub(g.made) >= shortestAge {
-			c.replace(now)
+		if g.failures[host] >= mostFailures && time.Since(g.made) >= shortestAge {
+			c.end(g)
 		}
-	}
-}
-
-// retire replaces g, unless that was done.
-func (c *connections) retire(g *generation) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if g == c.current {
-		c.replace(time.Now())
 	}
 }
 

@@ -29,8 +29,21 @@ import (
 // What the server did not look at is sent again at once; what it may have looked at is not.
 func TestUnprocessedCallIsRepeated(t *testing.T) {
 	always := func(frames func(stream uint32) []byte, hangUp bool) h2test.Answer {
-		return func(stream uint32) ([]byte, bool) { return frames(stream), hangUp }
+		return func(stream uint32, whole bool) ([]byte, bool) {
+			if !whole {
+				return nil, false
+			}
+			return frames(stream), hangUp
+		}
 	}
+	refuseEarly := func(stream uint32, whole bool) ([]byte, bool) {
+		if whole {
+			return nil, false
+		}
+		return h2test.Reset(stream, h2test.RefusedStream), false
+	}
+	goEarly := func(uint32, bool) ([]byte, bool) { return h2test.GoAway(0, h2test.NoError), false }
+	huge := strings.Repeat("x", 300<<10) // more than a flow-control window
 	large := strings.Repeat("x", 20<<10) // one flow-control window takes it
 	for name, c := range map[string]struct {
 		odd     int32 // connections
@@ -50,6 +63,11 @@ func TestUnprocessedCallIsRepeated(t *testing.T) {
 		}, true)},
 		"REFUSED_STREAM":                        {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.RefusedStream) }, false)},
 		"REFUSED_STREAM for a large call":       {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.RefusedStream) }, false), message: large},
+		"REFUSED_STREAM at once":                {odd: 1, how: refuseEarly},
+		"REFUSED_STREAM at once, huge call":     {odd: 1, how: refuseEarly, message: huge},
+		"REFUSED_STREAM always, huge call":      {odd: 99, how: refuseEarly, message: huge, fails: true},
+		"GOAWAY at once":                        {odd: 1, how: goEarly},
+		"the same for a huge call":              {odd: 1, how: goEarly, message: huge},
 		"REFUSED_STREAM always":                 {odd: 99, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.RefusedStream) }, false), fails: true},
 		"GOAWAY behind the stream, then closed": {odd: 1, how: always(func(s uint32) []byte { return h2test.GoAway(s, h2test.NoError) }, true), fails: true, maybe: true},
 		"reset with PROTOCOL_ERROR":             {odd: 1, how: always(func(s uint32) []byte { return h2test.Reset(s, h2test.ProtocolError) }, false), fails: true, maybe: true},
@@ -128,13 +146,16 @@ func TestConnectionsAreReplaced(t *testing.T) {
 			t.Errorf("replaced %d times before their age", made-1)
 		}
 		time.Sleep(spreadAge)
-		if c.take(); made != 2 {
+		c.take()
+		c.take()
+		if synctest.Wait(); made != 2 {
 			t.Errorf("made %d times after their age, want twice", made)
 		}
 		repeat := func(n int, v verdict) {
 			for range n {
 				c.learn(c.take(), "api", v)
 			}
+			synctest.Wait()
 		}
 		repeat(10, fails)
 		if made != 2 {
@@ -153,12 +174,11 @@ func TestConnectionsAreReplaced(t *testing.T) {
 			t.Errorf("made %d times after %d failures, want 3", made, mostFailures)
 		}
 		old := c.take()
-		c.retire(old)
-		c.retire(old)
+		c.replace(old)
+		c.replace(old)
 		if made != 4 {
 			t.Errorf("made %d times, want 4", made)
 		}
-		synctest.Wait()
 	})
 }
 
@@ -215,7 +235,7 @@ func TestAuthoritiesAreReadAnew(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	c := newClient(t, server.URL+chatapitest.ChatPath, server.URL+chatapitest.TokenPath, 5*time.Second)
-	renew := func() { c.conns.retire(c.conns.take()) }
+	renew := func() { c.conns.replace(c.conns.take()) }
 	if failure := sendFails(t, c, t.Context(), notification("w-1")); !strings.Contains(failure.Detail, "unknown authority") {
 		t.Errorf("an authority that is not in the file: %v", failure)
 	}

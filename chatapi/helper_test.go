@@ -56,7 +56,7 @@ func adjust(c *Client, change func(*http.Transport)) {
 		change(t)
 		return t
 	}
-	c.conns.retire(c.conns.take())
+	c.conns.replace(c.conns.take())
 }
 
 // trustServer lets c trust the certificate of a test's server.

@@ -61,7 +61,7 @@ func (c *Client) deliver(ctx context.Context, n Notification, body []byte, token
 			return report, failure
 		}
 		if repeat > 0 {
-			c.conns.retire(conns) // it still takes calls, and refuses them
+			c.conns.replace(conns) // it still takes calls, and refuses them
 		}
 	}
 }

@@ -30,9 +30,9 @@ const (
 	RefusedStream uint32 = 7
 )
 
-// Answer says what is written when a call on a stream has arrived in full, instead of a reply, and
-// whether the connection is closed then.
-type Answer func(stream uint32) (frames []byte, hangUp bool)
+// Answer says what is written instead of a reply, and whether the connection is closed then. It is
+// asked when a call on a stream begins, and when it has arrived in full.
+type Answer func(stream uint32, whole bool) (frames []byte, hangUp bool)
 
 // Server is the server. [httptest.Server.Client] trusts it; URL is its address.
 type Server struct {
@@ -144,10 +144,11 @@ func answer(c io.Writer, from io.Reader, how Answer) {
 		if err != nil {
 			return
 		}
-		if head[3] != frameData || head[4]&endStream == 0 {
+		whole := head[3] == frameData && head[4]&endStream != 0
+		if head[3] != frameHeaders && !whole {
 			continue
 		}
-		frames, hangUp := how(binary.BigEndian.Uint32(head[5:]))
+		frames, hangUp := how(binary.BigEndian.Uint32(head[5:]), whole)
 		_, _ = c.Write(frames) // the client may be gone
 		if hangUp {
 			return

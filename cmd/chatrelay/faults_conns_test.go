@@ -116,7 +116,10 @@ func movedAddress(t *testing.T, f *figures) {
 func goodbyes(t *testing.T, f *figures) {
 	s := startSystem(t, chatapitest.Config{Latency: 10 * time.Millisecond})
 	var unprocessed atomic.Int32
-	server := h2test.Start(s.api, 2, func(stream uint32) ([]byte, bool) {
+	server := h2test.Start(s.api, 2, func(stream uint32, whole bool) ([]byte, bool) {
+		if !whole {
+			return nil, false
+		}
 		if unprocessed.Add(1)%2 == 0 {
 			return h2test.Reset(stream, h2test.RefusedStream), false
 		}
