@@ -18,7 +18,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -79,7 +78,8 @@ type Config struct {
 type Client struct {
 	cfg          Config // with the defaults filled in, and checked
 	op           string
-	http         *http.Client
+	conns        *connections  // of calls and token requests
+	http         *http.Client  // for token requests
 	blank        *http.Request // a call without its body and header
 	timeout      time.Duration
 	tokens       *tokenCache
@@ -108,12 +108,14 @@ func New(cfg Config) (*Client, error) {
 	}
 	chat, chatErr := checkURL("URL", cfg.URL)
 	token, tokenErr := checkURL("TokenURL", cfg.TokenURL)
-	if err := errors.Join(chatErr, tokenErr, checkCredential(cfg), checkNumbers(cfg)); err != nil {
+	if err := errors.Join(chatErr, tokenErr, checkProxies(), checkCredential(cfg), checkNumbers(cfg)); err != nil {
 		return nil, fmt.Errorf("configure the Chat API client: %w", err)
 	}
+	conns := newConnections(cfg)
 	c := &Client{
 		op:           "call " + display(chat),
-		http:         newHTTPClient(cfg),
+		conns:        conns,
+		http:         newHTTPClient(conns),
 		timeout:      cfg.Timeout,
 		allDelivered: new(atomic.Pointer[[]byte]),
 		blank:        &http.Request{Method: http.MethodPost, URL: chat, Host: chat.Host},
@@ -143,8 +145,9 @@ func (c *Client) identify(cfg Config, op string) {
 	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, longest: cmp.Or(cfg.MaxRetryAfter, maxRetryAfter), fetch: g.fetch}
 }
 
-// Endpoint returns the address that calls go to, as it was configured.
-func (c *Client) Endpoint() string { return c.cfg.URL }
+// Endpoint returns the address that calls go to, for logs: without a query, which may
+// hold a key.
+func (c *Client) Endpoint() string { return display(c.blank.URL) }
 
 // CheckToken returns nil when there is an access token to call with: the cached
 // one, or else one that it gets now. Its errors are those of [Client.Send]; they
@@ -153,31 +156,12 @@ func (c *Client) CheckToken(ctx context.Context) error {
 	return asError(c.tokens.check(ctx))
 }
 
-// newHTTPClient returns the client that carries token requests, and whose transport carries calls.
-func newHTTPClient(cfg Config) *http.Client {
-	dialer := net.Dialer{Timeout: cfg.Timeout, KeepAlive: 30 * time.Second}
+// newHTTPClient returns the client that carries token requests.
+func newHTTPClient(conns *connections) *http.Client {
 	return &http.Client{
 		// A redirected request would carry the secret to a host that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
-			TLSHandshakeTimeout: cfg.Timeout,
-			// net/http keeps two idle connections per host by default:
-			// every call beyond the second would open a connection of its own.
-			MaxIdleConnsPerHost: cfg.Concurrency,
-			WriteBufferSize:     writeBuffer,
-			// Replies are a few dozen bytes, unless hundreds of recipients are rejected.
-			DisableCompression: true,
-			// Below the idle limit of common load balancers' upstream side, so that
-			// we rather than they close a connection that is not used.
-			IdleConnTimeout:        50 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-			ForceAttemptHTTP2:      true,
-			// All HTTP/2 calls share a connection: one that died silently would
-			// fail them all until the kernel gives up, many minutes later.
-			HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.Timeout, PingTimeout: cfg.Timeout},
-		},
+		Transport:     conns,
 	}
 }
 
@@ -229,7 +213,12 @@ func checkNumbers(cfg Config) error {
 	return nil
 }
 
-// display leaves out what an address may hide in its query or user name.
+// display leaves out what an address may hide in its query or user name. Of an
+// address with a slip, such as a colon too few, these may have become the path.
 func display(u *url.URL) string {
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	if strings.Contains(u.Path, "@") {
+		shown.Path = "/..."
+	}
+	return shown.String()
 }

@@ -48,6 +48,24 @@ func newClient(t testing.TB, chat, token string, timeout time.Duration) *Client 
 	return c
 }
 
+// adjust changes the transports of c, from the next call on.
+func adjust(c *Client, change func(*http.Transport)) {
+	made := c.conns.open
+	c.conns.open = func() *http.Transport {
+		t := made()
+		change(t)
+		return t
+	}
+	c.conns.replace(c.conns.take())
+}
+
+// trustServer lets c trust the certificate of a test's server.
+func trustServer(c *Client, server *httptest.Server) {
+	adjust(c, func(t *http.Transport) {
+		t.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	})
+}
+
 // against returns a client whose calls go to handler, and its token too.
 func against(t testing.TB, handler http.HandlerFunc) *Client {
 	t.Helper()

@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
 
-var errNotRepeated = errors.New("the server dropped the call after it was written, and it is not repeated")
+// errUnprocessed says that the server did not look at a call that it got over HTTP/2.
+var errUnprocessed = errors.New("the server closed the connection, or refused the stream, without looking at the call")
 
 // outgoing is one request's body on its way, and knows whether the server can
 // have all of it. net/http's own word, httptrace's WroteRequest, comes a moment
@@ -29,6 +31,7 @@ type outgoing struct {
 
 	mu      sync.Mutex
 	conn    net.Conn     // the connection of the current try
+	before  int64        // what had been written to it before, in bytes
 	current *atomic.Bool // whether the current try's body was taken
 }
 
@@ -69,6 +72,9 @@ func (o *outgoing) request(ctx context.Context, blank *http.Request) *http.Reque
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.conn = info.Conn
+		if counted := counter(info.Conn); counted != nil {
+			o.before = counted.written.Load()
+		}
 	}}
 	if o.small() {
 		trace.WroteHeaders = func() {
@@ -98,21 +104,44 @@ func (o *outgoing) open() io.ReadCloser {
 
 // again is the transport's wish to send the body once more by itself. Over
 // HTTP/1 it wishes so for a POST only when the kept connection turned out dead
-// before any byte was written (transport.go, shouldRetryRequest): that is safe,
-// and happens whenever the server closes idle connections. Over HTTP/2 it also
-// does when the server resets the stream (h2_bundle.go, http2canRetryError), even
-// with PROTOCOL_ERROR, which does not promise that the call was not carried out.
+// before any byte was written (net/http/transport.go, shouldRetryRequest): that is
+// safe, and happens whenever the server closes idle connections. Over HTTP/2 it
+// does when the server did not process the stream by RFC 9113 section 8.7, or
+// there was no stream yet (net/http/internal/http2/transport.go, canRetryError).
+// Then [Client.deliver] sends it again: the transport would do so up to seven
+// times with growing pauses, on the same connection if that still takes streams.
 func (o *outgoing) again() (io.ReadCloser, error) {
-	if o.http2() && o.taken() {
-		return nil, errNotRepeated
+	if o.http2() {
+		return nil, errUnprocessed
 	}
 	return o.open(), nil
 }
 
-// mayHaveArrived reports whether the server can have the whole request although
-// the try ended with err.
+// unprocessed reports whether the server certainly did not look at the call whose
+// try ended with err, so that it can be made again at once.
+func (o *outgoing) unprocessed(err error) bool {
+	if errors.Is(err, errUnprocessed) || refusedAtOnce(err) {
+		return true
+	}
+	// Nothing was written to a connection that the server closed as soon as it was
+	// there; a caller's or a timer's end is no closed connection.
+	n, ok := o.written()
+	return ok && n <= closingAlert && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// refusedAtOnce reports whether the server said goodbye to the first stream of a
+// connection, giving a reason: net/http takes no such stream for one to be repeated,
+// since the next connection may fare no better. It was not processed all the same:
+// its number is beyond that of the last stream that was (RFC 9113 section 6.8). The
+// error has no type of its own.
+func refusedAtOnce(err error) bool {
+	return strings.HasPrefix(err.Error(), "http2: Transport received GOAWAY from server ErrCode:")
+}
+
+// mayHaveArrived reports whether the server can have the whole request, and may
+// have looked at it, although the try ended with err.
 func (o *outgoing) mayHaveArrived(err error) bool {
-	if !o.taken() {
+	if !o.taken() || o.unprocessed(err) {
 		return false
 	}
 	var op *net.OpError
@@ -121,7 +150,52 @@ func (o *outgoing) mayHaveArrived(err error) bool {
 		// that failed. Over HTTP/2 it may have been another's.
 		return false
 	}
-	return true
+	n, known := o.written()
+	return !known || n >= int64(len(o.body)) // with the headers, it is more
+}
+
+// closingAlert is the most that TLS writes, in bytes, to say that it closes a
+// connection. It is less than the headers of any call.
+const closingAlert = 64
+
+// written is how many bytes went over the connection of the try, since the try got it.
+// An HTTP/2 connection carries other calls as well, so there it is not known; neither
+// is it before there is a connection.
+func (o *outgoing) written() (n int64, known bool) {
+	if o.http2() {
+		return 0, false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	counted := counter(o.conn)
+	if counted == nil {
+		return 0, false
+	}
+	return counted.written.Load() - o.before, true
+}
+
+// counter returns the connection beneath conn that counts, or nil.
+func counter(conn net.Conn) *countedConn {
+	for {
+		t, ok := conn.(*tls.Conn) // two of them, where the proxy is reached by TLS as well
+		if !ok {
+			counted, _ := conn.(*countedConn)
+			return counted
+		}
+		conn = t.NetConn()
+	}
+}
+
+// countedConn counts what was written to it, in bytes.
+type countedConn struct {
+	net.Conn
+	written atomic.Int64
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.written.Add(int64(n))
+	return n, err
 }
 
 func (o *outgoing) taken() bool {

@@ -37,18 +37,38 @@ func (c *Client) Send(ctx context.Context, n Notification) (Report, error) {
 	if failure != nil {
 		return Report{}, failure
 	}
-	report, failure := c.attempt(ctx, n, body, token)
+	report, failure := c.deliver(ctx, n, body, token)
 	if failure != nil && failure.Status == http.StatusUnauthorized {
 		if token, failure = c.tokens.get(ctx, token); failure != nil {
 			return Report{}, failure
 		}
-		report, failure = c.attempt(ctx, n, body, token)
+		report, failure = c.deliver(ctx, n, body, token)
 	}
 	return report, asError(failure)
 }
 
-// attempt makes one POST with token and reads what comes back.
-func (c *Client) attempt(caller context.Context, n Notification, body []byte, token string) (Report, *Error) {
+// mostRepeats is how often a call is made again that the server did not look at.
+const mostRepeats = 3
+
+// deliver makes one attempt, and makes it again when the server certainly did not look
+// at it: the connection was about to be closed. That is nobody's failure.
+func (c *Client) deliver(ctx context.Context, n Notification, body []byte, token string) (Report, *Error) {
+	for repeat := 0; ; repeat++ {
+		conns := c.conns.take()
+		report, failure := c.attempt(ctx, conns, n, body, token)
+		if failure == nil || !errors.Is(failure.Err, errUnprocessed) || repeat == mostRepeats || ctx.Err() != nil {
+			c.conns.learn(conns, c.blank.Host, judge(failure))
+			return report, failure
+		}
+		if repeat > 0 {
+			c.conns.replace(conns) // it still takes calls, and refuses them
+		}
+	}
+}
+
+// attempt makes one POST with token and reads what comes back. The error of a call that
+// the server did not look at wraps errUnprocessed.
+func (c *Client) attempt(caller context.Context, conns *generation, n Notification, body []byte, token string) (Report, *Error) {
 	ctx, cancel := context.WithTimeout(caller, c.timeout)
 	defer cancel()
 	out := &outgoing{body: body}
@@ -57,10 +77,13 @@ func (c *Client) attempt(caller context.Context, n Notification, body []byte, to
 	// The transport itself, because nothing of what http.Client adds is wanted: cookies, and
 	// redirects. A redirected POST either becomes a GET or repeats the message and the bearer
 	// token towards a host that nobody configured.
-	resp, err := c.http.Transport.RoundTrip(req)
+	resp, err := conns.transport.RoundTrip(req)
 	if err != nil {
 		failure := interrupted(caller, err, c.timeout, c.private(n, token))
 		failure.Op, failure.MayBeDelivered = c.op, out.mayHaveArrived(err)
+		if out.unprocessed(err) && caller.Err() == nil {
+			failure.Err = errUnprocessed
+		}
 		return Report{}, failure
 	}
 	defer resp.Body.Close()

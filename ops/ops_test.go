@@ -229,7 +229,7 @@ func TestStatus(t *testing.T) {
 	}
 	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
 	for _, gates := range [][]queue.GateStatus{
-		{{ProjectID: festival, Kind: "temporary", Status: 503, Until: soon}, {ProjectID: cafe, Kind: "temporary", Until: soon}},
+		{{ProjectID: festival, Kind: "temporary", Status: 503, Until: soon, Detail: "down", Advice: "wait and see"}, {ProjectID: cafe, Kind: "temporary", Until: soon, Advice: "not this"}},
 		{{ProjectID: cafe, Kind: "credential", Status: 401, Until: later}},
 	} {
 		stop, err := q.Announce(map[string]string{"host": "h"}, func() []queue.GateStatus { return gates })
@@ -247,7 +247,7 @@ func TestStatus(t *testing.T) {
 	if g := st.Closed[0]; g.ProjectID != cafe || g.Kind != "credential" || !g.Until.Equal(later) || !strings.Contains(g.Advice, "secret") {
 		t.Errorf("the gate that is closed longest: %+v", g)
 	}
-	if g := st.Closed[1]; g.ProjectID != festival || g.Status != 503 || g.Advice != "" {
+	if g := st.Closed[1]; g.ProjectID != festival || g.Status != 503 || g.Detail != "down" || g.Advice != "wait and see" {
 		t.Errorf("the other gate: %+v", g)
 	}
 }

@@ -19,11 +19,10 @@ type Status struct {
 	Unattended bool
 }
 
-// Gate is a project for which no calls are made at the moment.
+// Gate is a project for which no calls are made at the moment, or, if it is narrow, not with one of its
+// messages. Its Advice is what to do about it; empty: wait.
 type Gate struct {
 	queue.GateStatus
-	// Advice is what to do about it. Empty: wait.
-	Advice string
 }
 
 // Status asks streams and workers.
@@ -47,7 +46,10 @@ func closedGates(workers []queue.WorkerStatus) []Gate {
 	}
 	var closed []Gate
 	for _, g := range slices.SortedFunc(maps.Values(latest), func(a, b queue.GateStatus) int { return strings.Compare(a.ProjectID, b.ProjectID) }) {
-		closed = append(closed, Gate{g, chatapi.Kind(g.Kind).Advice()})
+		if g.Advice == "" { // of a worker that gives none
+			g.Advice = chatapi.Kind(g.Kind).Advice()
+		}
+		closed = append(closed, Gate{g})
 	}
 	return closed
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -21,8 +22,10 @@ const (
 type WorkerStatus struct {
 	ID   string            `json:"id"`
 	Info map[string]string `json:"info"` // host, process, version and when it started
-	// Gates are those that are closed at the moment.
-	Gates []GateStatus `json:"gates,omitempty"`
+	// Gates are those that are closed at the moment, GatesLeftOut how many more there are than an
+	// answer can hold.
+	Gates        []GateStatus `json:"gates,omitempty"`
+	GatesLeftOut int          `json:"gates_left_out,omitzero"`
 }
 
 // GateStatus is a project's closed gate.
@@ -31,8 +34,54 @@ type GateStatus struct {
 	Kind      string    `json:"kind"`            // of failure, such as credential
 	Status    int       `json:"status,omitzero"` // of HTTP
 	Until     time.Time `json:"until"`           // when it will be probed
+	// Narrow says that only one message of the project waits; others go on.
+	Narrow bool `json:"narrow,omitzero"`
+	// Detail is what the failure was, without recipients and message text, and Advice what to do about
+	// it: at most 400 bytes of UTF-8 each. They are another process's words.
+	Detail string `json:"detail,omitzero"`
+	Advice string `json:"advice,omitzero"`
 	// From is the worker that published it.
 	From string `json:"from,omitzero"`
+}
+
+const (
+	// maxGates is how many gates an answer holds, so that it stays below 1 MiB, the largest message that
+	// a server takes by default. Who looks at more of them looks at one cause.
+	maxGates = 500
+
+	maxWords = 400 // bytes of a text that another process wrote
+)
+
+// bounded is g with texts that are not too long, and can be sent.
+func (g GateStatus) bounded() GateStatus {
+	for _, text := range []*string{&g.ProjectID, &g.Kind, &g.Detail, &g.Advice} {
+		*text = clip(*text)
+	}
+	return g
+}
+
+// bounded is w with texts that are not too long, and not too many gates.
+func (w WorkerStatus) bounded() WorkerStatus {
+	more := max(0, len(w.Gates)-maxGates)
+	gates := make([]GateStatus, 0, len(w.Gates)-more)
+	for _, g := range w.Gates[:len(w.Gates)-more] {
+		gates = append(gates, g.bounded())
+	}
+	w.Gates, w.GatesLeftOut = gates, w.GatesLeftOut+more
+	info := make(map[string]string, len(w.Info))
+	for k, v := range w.Info {
+		info[clip(k)] = clip(v)
+	}
+	w.Info = info
+	return w
+}
+
+// clip cuts text at maxWords, between characters.
+func clip(text string) string {
+	if len(text) > maxWords {
+		text = text[:maxWords]
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 // Announce makes this process one of the workers in Status, with the gates that gates returns, until
@@ -40,7 +89,7 @@ type GateStatus struct {
 func (q *Queue) Announce(info map[string]string, gates func() []GateStatus) (stop func(), err error) {
 	id := nuid.Next()
 	sub, err := q.nc.Subscribe(workersSubject, func(msg *nats.Msg) {
-		answer, err := json.Marshal(WorkerStatus{ID: id, Info: info, Gates: gates()})
+		answer, err := json.Marshal(WorkerStatus{ID: id, Info: info, Gates: gates()}.bounded())
 		if err == nil {
 			_ = msg.Respond(answer) // if the answer is lost, the next question is answered
 		}
@@ -72,7 +121,7 @@ func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerSt
 		}
 		var w WorkerStatus
 		if json.Unmarshal(msg.Data, &w) == nil && w.ID != "" {
-			found = append(found, w)
+			found = append(found, w.bounded())
 		}
 	}
 }
@@ -80,6 +129,7 @@ func (q *Queue) workers(ctx context.Context, patience time.Duration) ([]WorkerSt
 // PublishGate announces to all workers that a project's gate closed for a reason that concerns them
 // too. A worker that misses it finds out by a call of its own.
 func (q *Queue) PublishGate(g GateStatus) error {
+	g = g.bounded()
 	g.From = q.id
 	data, err := json.Marshal(g)
 	if err != nil {
@@ -94,7 +144,7 @@ func (q *Queue) SubscribeGates(heard func(GateStatus)) (unsubscribe func(), err 
 	sub, err := q.nc.Subscribe(gatesSubject, func(msg *nats.Msg) {
 		var g GateStatus
 		if json.Unmarshal(msg.Data, &g) == nil && g.From != q.id && validProject(g.ProjectID) {
-			heard(g)
+			heard(g.bounded())
 		}
 	})
 	if err != nil {

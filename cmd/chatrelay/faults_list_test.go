@@ -125,6 +125,25 @@ var faults = []fault{
 		run:      rotatedSecret,
 	},
 	{
+		name:     "moved_address",
+		did:      "the API's name moves: 300 jobs, then the server at the old address keeps its HTTP/2 connections and answers 503, while new connections lead to another server; 300 more jobs",
+		demanded: "nothing lost, repeated or buried; calls at the new address",
+		bounded:  "all delivered within 15 s of the move",
+		run:      movedAddress,
+	},
+	{
+		name:     "GOAWAY",
+		did:      "600 jobs, `--on-ambiguous bury`; on its first two HTTP/2 connections the server says of every call, by GOAWAY or REFUSED_STREAM, that it did not look at it",
+		demanded: "nothing lost, repeated or buried; no gate closed",
+		run:      goodbyes,
+	},
+	{
+		name:     "stderr_closed",
+		did:      "2,000 jobs; after 100 calls whoever reads the worker's log goes away; then SIGTERM",
+		demanded: "nothing lost, repeated or buried; exit code 0",
+		run:      logReaderGone,
+	},
+	{
 		name:     "killed_workers",
 		did:      "3,000 distinct jobs of 2 recipients, a worker of 8 calls at once killed with SIGKILL three times (jobs come back after 10 s instead of 30)",
 		demanded: "nothing lost; repeated at most the recipients of the calls that may be in flight or not yet acknowledged (17 times 8 calls for each kill)",

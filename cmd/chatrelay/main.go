@@ -34,6 +34,7 @@ func main() {
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	flush          func() // sees to it that what was written to stderr arrives
 	output         string // text or json
 	began          bool   // the command line was understood and the command itself ran
 }
@@ -60,7 +61,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}()
 
 	stdout, stderr = term.Guard(stdout), term.Guard(stderr)
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, flush: func() {}}
+	defer func() { a.flush() }()
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -71,7 +73,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 0
 	}
 	if !errors.Is(err, errReported) {
-		fmt.Fprintln(stderr, "chatrelay:", term.PlainLines(withAdvice(err)))
+		fmt.Fprintln(a.stderr, "chatrelay:", term.PlainLines(withAdvice(err)))
 	}
 	if _, usage := errors.AsType[usageError](err); usage || !a.began || errors.Is(err, queue.ErrAddress) {
 		return exitUsage

@@ -18,12 +18,13 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what is queued, held, scheduled and dead, and which workers are attached",
-		Long: `Shows what is queued, held, scheduled and dead, which workers are attached, and which gates are closed.
+		Long: `Shows what is queued, held, scheduled and dead, which workers are attached, and which gates are closed and why.
 
 With --output json: queued and held count jobs, in all and for each of priorities; waiting is what the
 text calls scheduled; due counts those whose time has come and that no worker has taken yet, which
 waiting does not; dead and dead_by_reason count dead letters; oldest_age_seconds is the age of the
-oldest job that is queued or held, without those in NOTIFY_LATER; workers are those attached.`,
+oldest job that is queued or held, without those in NOTIFY_LATER; workers are those attached, each with its closed gates: detail is what happened, advice what to do,
+narrow says that only one message of the project waits.`,
 		Example: `  chatrelay status
   chatrelay status --output json | jq .oldest_age_seconds`,
 		Args: cobra.NoArgs,
@@ -67,36 +68,53 @@ func (a *app) printStatus(st ops.Status) {
 		if t, err := time.Parse(time.RFC3339, since); err == nil {
 			since = "for " + term.Age(time.Since(t))
 		}
-		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", term.Plain(w.Info["host"]), term.Plain(w.Info["pid"]), term.Plain(since))
+		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", foreign(w.Info["host"]), foreign(w.Info["pid"]), foreign(since))
 	}
-	a.printGates(st.Closed)
+	a.printGates(st)
 	if st.Unattended {
 		fmt.Fprintln(a.stdout, "\nNo worker is attached to do what is queued; start one with: chatrelay worker")
 	}
 }
 
-// printGates shows for which projects no calls are made, and what to do about it.
-func (a *app) printGates(gates []ops.Gate) {
-	if len(gates) == 0 {
+// printGates shows for which projects no calls are made, why, and what to do about it.
+func (a *app) printGates(st ops.Status) {
+	more := 0
+	for _, w := range st.Workers {
+		more = max(more, w.GatesLeftOut)
+	}
+	if len(st.Closed) == 0 {
 		return
 	}
-	fmt.Fprintf(a.stdout, "closed gates       %d\n", len(gates))
-	for _, g := range gates {
-		text := term.Plain(g.Kind)
+	fmt.Fprintf(a.stdout, "closed gates       %d", len(st.Closed))
+	if more > 0 {
+		fmt.Fprintf(a.stdout, " shown, %d more", more)
+	}
+	fmt.Fprintln(a.stdout)
+	for _, g := range st.Closed {
+		text := foreign(g.Kind)
 		if g.Status != 0 {
 			text += fmt.Sprintf(", status %d", g.Status)
 		}
-		if wait := time.Until(g.Until); wait > 0 {
+		switch wait := time.Until(g.Until); {
+		case wait > 0 && g.Narrow:
+			text += ", one message only, tried in " + term.Age(wait)
+		case wait > 0:
 			text += ", next call in " + term.Age(wait)
-		} else {
+		default:
 			text += ", being probed"
 		}
 		if g.Advice != "" {
-			text += ": " + g.Advice
+			text += ": " + foreign(g.Advice)
 		}
-		fmt.Fprintf(a.stdout, "  %-36s %s\n", term.Plain(g.ProjectID), text)
+		fmt.Fprintf(a.stdout, "  %-36s %s\n", foreign(g.ProjectID), text)
+		if g.Detail != "" {
+			fmt.Fprintf(a.stdout, "  %-36s %s\n", "", foreign(g.Detail))
+		}
 	}
 }
+
+// foreign makes a text that came over NATS, from anybody, safe to show.
+func foreign(text string) string { return term.Clip(term.Plain(text), 300) }
 
 func byReason(counts map[queue.Reason]uint64) string {
 	var parts []string

@@ -29,6 +29,8 @@ type system struct {
 	url string // of the nats-server, or of several
 	q   *queue.Queue
 	dir string
+
+	extra []string // further variables for processes
 }
 
 // newSystem is an installation with its streams, for tests that run at the same time as others.
@@ -99,10 +101,10 @@ func (l *lockedBuffer) String() string {
 }
 
 func (s *system) env() []string {
-	return append(os.Environ(),
+	return append(append(os.Environ(),
 		"CHATRELAY_NATS_URL="+s.url, "CHATRELAY_API_URL="+s.api.ChatURL(), "CHATRELAY_TOKEN_URL="+s.api.TokenURL(),
 		"CHATRELAY_CLIENT_ID="+chatapitest.DefaultClientID, "CHATRELAY_CLIENT_SECRET="+chatapitest.DefaultClientSecret,
-		"CHATRELAY_HTTP_ADDR=127.0.0.1:0", "CHATRELAY_LOG_FORMAT=json")
+		"CHATRELAY_HTTP_ADDR=127.0.0.1:0", "CHATRELAY_LOG_FORMAT=json"), s.extra...)
 }
 
 // start starts the program.

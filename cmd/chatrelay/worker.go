@@ -32,7 +32,9 @@ all secret files again at once. Projects that it does not name use --client-id, 
 			if err := f.check(); err != nil {
 				return err
 			}
-			log, err := f.logger(a.stderr)
+			out := daemon.NewLogWriter(a.stderr)
+			a.stderr, a.flush = out, out.Close // for what is said at the end as well
+			log, err := f.logger(out)
 			if err != nil {
 				return err
 			}
@@ -51,7 +53,7 @@ all secret files again at once. Projects that it does not name use --client-id, 
 				return err
 			}
 			return daemon.Run(cmd.Context(), daemon.Config{
-				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, Explain: withAdvice, Version: version(),
+				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, LogLost: out.Lost, Explain: withAdvice, Version: version(),
 			})
 		},
 	}

@@ -22,8 +22,8 @@ import (
 	"github.com/chatrelay/chatrelay/worker"
 )
 
-// Config is what a worker process works with. NATS and Worker have usable zero values, Reload
-// and Explain may be nil; the others are required.
+// Config is what a worker process works with. NATS and Worker have usable zero values, Reload,
+// LogLost and Explain may be nil; the others are required.
 type Config struct {
 	// NATS is where jobs come from. Patience and OnConnection are set by [Run].
 	NATS queue.Config
@@ -39,6 +39,8 @@ type Config struct {
 	HTTP net.Listener
 	// Log is where everything is logged; see [NewLogger].
 	Log zerolog.Logger
+	// LogLost is how many lines of the log could not be written; see [LogWriter]. Nil: not known.
+	LogLost func() int64
 	// Explain is the text for the log of an error about the connection to NATS, for those who can
 	// say what to do about it. Nil: the error's own.
 	Explain func(error) string
@@ -69,6 +71,10 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
+	if cfg.LogLost != nil {
+		d.metrics.countLost(cfg.LogLost)
+	}
+	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
 	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready))
 	defer stopHTTP()

@@ -3,10 +3,14 @@ package daemon
 import (
 	"bytes"
 	"errors"
+	standard "log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -130,6 +134,112 @@ func TestHealth(t *testing.T) {
 	}{{"/healthz", "ok", why}, {"/readyz", "not connected", why}, {"/readyz", "ready", nil}} {
 		if got := get(t, r, c.notReady, c.path); !strings.Contains(got, c.want) {
 			t.Errorf("%s says %q, want %q", c.path, got, c.want)
+		}
+	}
+}
+
+// A writer that fails, waits for ever or is asked to come again neither holds up nor ends anything.
+func TestLogWriter(t *testing.T) {
+	var b bytes.Buffer
+	again := true
+	w := NewLogWriter(writerFunc(func(p []byte) (int, error) {
+		if again = !again; !again {
+			n, _ := b.Write(p[:1])
+			return n, syscall.EAGAIN
+		}
+		return b.Write(p)
+	}))
+	_, _ = w.Write([]byte("whole\n"))
+	if w.Close(); b.String() != "whole\n" || w.Lost() != 0 {
+		t.Errorf("written %q, lost %d", b.String(), w.Lost())
+	}
+	w = NewLogWriter(writerFunc(func(p []byte) (int, error) { return 0, syscall.ENOSPC }))
+	for range 3 {
+		if n, err := w.Write([]byte("line\n")); n != 5 || err != nil {
+			t.Errorf("Write = %d, %v", n, err)
+		}
+	}
+	if w.Close(); w.Lost() != 3 {
+		t.Errorf("lost %d, want 3", w.Lost())
+	}
+	synctest.Test(t, func(t *testing.T) {
+		stuck := make(chan struct{})
+		w := NewLogWriter(writerFunc(func(p []byte) (int, error) { <-stuck; return len(p), nil }))
+		for range 3 * logLines {
+			_, _ = w.Write([]byte("line\n"))
+		}
+		w.Close() // after a while
+		close(stuck)
+		synctest.Wait()
+		if w.Lost() < logLines {
+			t.Errorf("lost %d of %d lines", w.Lost(), 3*logLines)
+		}
+	})
+}
+
+// The cause of a gate is what the network or the token server said, and of the API's words none.
+func TestCauseOfAGate(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, ""},
+		{&chatapi.Error{Kind: chatapi.Temporary, Op: "call x", Detail: "tls: certificate signed by unknown authority"}, "call x: temporary: tls: certificate signed by unknown authority"},
+		{&chatapi.Error{Kind: chatapi.Credential, Op: "get a token from y", Status: 401, Unsent: true, Detail: "invalid_client: no such client"}, "get a token from y: credential, status 401: invalid_client: no such client"},
+		{&chatapi.Error{Kind: chatapi.Credential, Op: "call x", Status: 403, Detail: "w-1 may not be told: Your coffee"}, "call x: credential, status 403"},
+		{errors.New("panic while calling: oops\ngoroutine 1"), "panic while calling: oops"},
+	} {
+		g := gateStatus(worker.Event{ProjectID: "p", Err: c.err, Narrow: true}, time.Now())
+		if g.Detail != c.want || !g.Narrow || g.Advice != chatapi.KindOf(c.err).Advice() {
+			t.Errorf("%+v, want %q", g, c.want)
+		}
+	}
+}
+
+// What is not certain about an accepted call is a warning at once, and counted.
+func TestPartlyUnderstoodCall(t *testing.T) {
+	m := newMetrics(func() float64 { return 0 }, func() float64 { return 0 }, func() bool { return true })
+	m.countLost(func() int64 { return 7 })
+	for _, c := range []struct {
+		event worker.Event
+		want  string // "" for nothing at info level
+	}{
+		{worker.Event{Kind: worker.EventCall, Status: 200, Unknown: 2}, "call partly understood: the API named recipients that were not asked for"},
+		{worker.Event{Kind: worker.EventCall, Status: 200, Doubt: "success is missing"}, `"doubt":"success is missing"`},
+		{worker.Event{Kind: worker.EventCall, Status: 200}, ""},
+	} {
+		var b bytes.Buffer
+		log, err := NewLogger(&b, "json", "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		logEvent(log, c.event)
+		m.event(c.event)
+		if text := b.String(); c.want == "" && text != "" || c.want != "" && !(strings.Contains(text, c.want) && strings.Contains(text, `"level":"warn"`)) {
+			t.Errorf("%+v: %q, want %q", c.event, text, c.want)
+		}
+	}
+	page := get(t, m.registry, nil, "/metrics")
+	for _, want := range []string{"chatrelay_calls_partly_understood_total 2", "chatrelay_recipients_unknown_total 2", "chatrelay_log_lines_lost_total 7"} {
+		if !strings.Contains(page, want+"\n") {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+}
+
+// What libraries say by the standard logger may hold what a server said.
+func TestLibrariesSpeakAtDebugLevelOnly(t *testing.T) {
+	defer standard.SetOutput(os.Stderr)
+	for level, want := range map[string]bool{"info": false, "debug": true} {
+		var b bytes.Buffer
+		log, err := NewLogger(&b, "json", level)
+		if err != nil {
+			t.Fatal(err)
+		}
+		catchLibraries(log)
+		standard.Print("Unsolicited response")
+		if strings.Contains(b.String(), "Unsolicited") != want {
+			t.Errorf("at level %s: %q", level, &b)
 		}
 	}
 }

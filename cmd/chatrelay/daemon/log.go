@@ -22,6 +22,9 @@ func NewLogger(out io.Writer, format, level string) (zerolog.Logger, error) {
 		return zerolog.Nop(), fmt.Errorf("log level %q is not one of debug, info, warn, error", level)
 	}
 	terminal := term.IsTerminal(out)
+	if w, ok := out.(*LogWriter); ok {
+		terminal = term.IsTerminal(w.out)
+	}
 	switch {
 	case format == "console", format == "auto" && terminal:
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !term.Colours(out)}
@@ -39,6 +42,8 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	case e.Kind == worker.EventTrouble:
 		line = log.Error()
 	case e.Kind == worker.EventCallSize && !e.Again:
+		line = log.Warn()
+	case partly(e):
 		line = log.Warn()
 	case (e.Kind == worker.EventGate || e.Kind == worker.EventCallSize) && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
 		line = log.Debug() // already logged when the gate closed, or counted in the settlement
@@ -62,6 +67,9 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	}
 	if e.Unknown > 0 {
 		line = line.Int("unknown_ids", e.Unknown)
+	}
+	if e.Doubt != "" {
+		line = line.Str("doubt", e.Doubt)
 	}
 	if len(e.Letters) > 0 {
 		reasons := zerolog.Dict()
@@ -90,9 +98,17 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	line.Msg(eventMessage(e))
 }
 
+// partly reports whether the reply to a call left something open: who of its recipients was told may
+// not be as it is recorded.
+func partly(e worker.Event) bool { return e.Unknown > 0 || e.Doubt != "" }
+
 // eventMessage is what happened, in words.
 func eventMessage(e worker.Event) string {
 	switch {
+	case e.Unknown > 0:
+		return "call partly understood: the API named recipients that were not asked for"
+	case e.Doubt != "":
+		return "call partly understood"
 	case e.Kind == worker.EventGate && e.Narrow:
 		return "a message failed: it waits, and the project's other calls go one at a time"
 	case e.Kind == worker.EventGate && e.Wait > 0:

@@ -22,6 +22,7 @@ type metrics struct {
 	jobs       *prometheus.CounterVec
 	ambiguous  prometheus.Counter
 	unknown    prometheus.Counter
+	partly     prometheus.Counter
 	trouble    prometheus.Counter
 	gateCloses *prometheus.CounterVec
 	allowed    prometheus.Gauge
@@ -45,11 +46,12 @@ func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 		jobs:       vec("jobs_total", "Jobs by how their lease ended: settled, deferred, split, released.", "end"),
 		ambiguous:  counter("calls_ambiguous_total", "Failed calls that may have been delivered all the same."),
 		unknown:    counter("recipients_unknown_total", "Ids that the API named as failed although the call had not asked for them."),
+		partly:     counter("calls_partly_understood_total", "Calls whose reply named ids that were not asked for, or is in doubt otherwise."),
 		trouble:    counter("settle_failures_total", "Failed attempts to settle, defer or split; they are repeated."),
 		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be in flight at once, after the last event of a gate."}),
 		gateCloses: vec("gate_closed_total", "How often a project's gate closed, by kind of failure.", "kind"),
 	}
-	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.trouble, m.gateCloses, m.allowed,
+	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.partly, m.trouble, m.gateCloses, m.allowed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("jobs_held"), Help: "Jobs leased by this worker now."}, held),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("gates_closed"), Help: "Projects whose gate is closed, or was not seen to work since."}, gates),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("nats_connected"), Help: "1 while connected to NATS."}, func() float64 {
@@ -60,6 +62,12 @@ func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 		}),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// countLost counts the lines of the log that could not be written.
+func (m *metrics) countLost(lost func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "chatrelay_log_lines_lost_total", Help: "Lines of the log that could not be written."},
+		func() float64 { return float64(lost()) }))
 }
 
 func (m *metrics) event(e worker.Event) {
@@ -74,6 +82,9 @@ func (m *metrics) event(e worker.Event) {
 		m.callSize.Observe(float64(e.Recipients))
 		m.delivered.Add(float64(e.Delivered))
 		m.unknown.Add(float64(e.Unknown))
+		if partly(e) {
+			m.partly.Inc()
+		}
 		if e.Ambiguous {
 			m.ambiguous.Inc()
 		}

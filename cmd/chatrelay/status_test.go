@@ -1,0 +1,33 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chatrelay/chatrelay/ops"
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// The cause of a closed gate and the advice are shown, whoever wrote them, in one line each.
+func TestStatusShowsCauses(t *testing.T) {
+	var out strings.Builder
+	a := &app{stdout: &out}
+	soon := time.Now().Add(time.Hour)
+	a.printStatus(ops.Status{
+		Status: queue.Status{Workers: []queue.WorkerStatus{{Info: map[string]string{"host": "h\x1b[2J"}, GatesLeftOut: 3}}},
+		Closed: []ops.Gate{
+			{GateStatus: queue.GateStatus{ProjectID: "p", Kind: "temporary", Until: soon, Detail: "call x: connection refused", Advice: "look at x"}},
+			{GateStatus: queue.GateStatus{ProjectID: "q\x1b[2J", Kind: "k\u009b2J", Status: 403, Until: soon, Narrow: true, Detail: "d\x1b[2J\n\u202e" + strings.Repeat("x", 5000), Advice: "a\x1b[2J"}},
+		},
+	})
+	text := out.String()
+	for _, want := range []string{"closed gates       2 shown, 3 more\n", "temporary, next call in 1h0m0s: look at x\n", " call x: connection refused\n", "status 403, one message only, tried in 1h0m0s: a"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing:\n%s", want, text)
+		}
+	}
+	if strings.ContainsAny(text, "\x1b\u009b\u202e") || len(text) > 1500 {
+		t.Errorf("%d bytes: %q", len(text), text)
+	}
+}
