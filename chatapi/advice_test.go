@@ -143,9 +143,10 @@ func TestAdviceOnConnections(t *testing.T) {
 		if err := c.CheckToken(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		c.http.Transport.(*http.Transport).TLSClientConfig = tc.tls
+		transport := c.conns.take().transport
+		transport.TLSClientConfig = tc.tls
 		if tc.proxy != "" {
-			c.http.Transport.(*http.Transport).Proxy = through(tc.proxy)
+			transport.Proxy = through(tc.proxy)
 		}
 		checkAdvice(t, sendFails(t, c, t.Context(), notification("w-1")), want)
 	}

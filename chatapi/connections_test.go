@@ -245,7 +245,11 @@ func TestAuthoritiesAreReadAnew(t *testing.T) {
 	}{{[]byte("no certificate"), false}, {second, true}, {nil, true}, {first, false}} {
 		write(step.text)
 		renew()
-		if _, err := c.Send(t.Context(), notification("w-1")); (err == nil) != step.ok {
+		fresh, err := c.With(c.cfg.ClientID, testSecret) // whose token server has not failed yet
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fresh.Send(t.Context(), notification("w-1")); (err == nil) != step.ok {
 			t.Errorf("with %.30q in the file: %v, want success: %v", step.text, err, step.ok)
 		}
 	}
