@@ -50,6 +50,8 @@ type tokenCache struct {
 	expires time.Time
 	forced  time.Time // when a refresh that a 401 had begun last ended
 	running *refresh  // nil: none
+	// Since a 401 last began a refresh: how often the token went out, and how often it was refused.
+	handed, refusals int
 
 	failure *Error // of the last fetch; nil: it succeeded
 	resume  time.Time
@@ -104,13 +106,17 @@ func (c *tokenCache) now(refused string) (*refresh, string, *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	lives := c.token != "" && (c.expires.IsZero() || now.Before(c.expires))
+	if c.token != "" && c.token == refused {
+		c.refusals++
+	}
+	lives := c.token != "" && (c.expires.IsZero() || now.Before(c.expires)) && !c.revoked()
 	rejected := lives && c.token == refused
 	paused := c.failure != nil && now.Before(c.resume)
 	if lives && !rejected {
 		if c.running == nil && !paused && !c.renewAt.IsZero() && !now.Before(c.renewAt) {
 			c.start(false)
 		}
+		c.handed++
 		return nil, c.token, nil
 	}
 	switch {
@@ -125,9 +131,18 @@ func (c *tokenCache) now(refused string) (*refresh, string, *Error) {
 	return c.running, "", nil
 }
 
+// revoked reports whether the API refuses the token for good, most calls with it and not one now and
+// then, and there is no other, because the token server fails: every call would be in vain.
+func (c *tokenCache) revoked() bool {
+	return c.failure != nil && c.refusals >= 10 && 4*c.refusals >= 3*c.handed
+}
+
 // start begins a refresh, apart from any caller's context: other callers wait for the same token.
 func (c *tokenCache) start(forced bool) {
 	c.running = &refresh{done: make(chan struct{}), began: time.Now(), forced: forced}
+	if forced {
+		c.handed, c.refusals = 0, 0
+	}
 	go c.refresh(c.running)
 }
 
@@ -146,6 +161,7 @@ func (c *tokenCache) refresh(r *refresh) {
 		failure = failure.pausedFor(c.resume.Sub(now))
 	} else {
 		c.token, c.renewAt, c.expires, c.failure, c.pauses = token, time.Time{}, time.Time{}, nil, nil
+		c.handed, c.refusals = 0, 0
 		if lifetime > 0 {
 			// Half a life is time for a slow answer, and for many tries if the endpoint is down. The
 			// token may be as old as the request. Its end is taken to be the latest possible: one that

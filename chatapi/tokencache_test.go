@@ -235,3 +235,43 @@ func TestTokenThatIsRefusedNowAndThen(t *testing.T) {
 		}
 	})
 }
+
+// A token that is always refused is given up while the token server fails; one that is refused now and then
+// serves on.
+func TestTokenThatIsRefusedWhileTheServerFails(t *testing.T) {
+	for name, tc := range map[string]struct{ every, calls int }{"always": {1, 14}, "one in three": {3, 2000}} {
+		t.Run(name, func(t *testing.T) {
+			inTokenWorld(t, 0, func(w *tokenWorld) {
+				w.has("", "token-1")
+				for range 1000 { // before the trouble
+					w.has("", "token-1")
+				}
+				w.fails = &Error{Kind: Temporary, Status: 503}
+				calls := 0
+				for n := range 2000 {
+					token, failure := w.get(w.t.Context(), "")
+					if failure == nil {
+						calls++
+						if n%tc.every == 0 {
+							w.get(w.t.Context(), token)
+						}
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				if calls > tc.calls || tc.every > 1 && calls < tc.calls {
+					t.Errorf("%d calls of 2000 were made with it, want %d", calls, tc.calls)
+				}
+				if n := len(w.asked); n > 8 {
+					t.Errorf("asked at %v", w.asked)
+				}
+				w.fails = nil
+				time.Sleep(time.Minute)
+				if tc.every == 1 {
+					w.has("", "token-2")
+				} else {
+					w.has("token-1", "token-2")
+				}
+			})
+		})
+	}
+}
