@@ -143,11 +143,12 @@ func TestAdviceOnConnections(t *testing.T) {
 		if err := c.CheckToken(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		transport := c.conns.take().transport
-		transport.TLSClientConfig = tc.tls
-		if tc.proxy != "" {
-			transport.Proxy = through(tc.proxy)
-		}
+		adjust(c, func(t *http.Transport) {
+			t.TLSClientConfig = tc.tls
+			if tc.proxy != "" {
+				t.Proxy = through(tc.proxy)
+			}
+		})
 		checkAdvice(t, sendFails(t, c, t.Context(), notification("w-1")), want)
 	}
 	checkAdvice(t, &Error{Kind: Temporary, Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}}, "nothing answers there")

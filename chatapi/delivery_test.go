@@ -142,7 +142,7 @@ func TestCompleteReplyWithoutItsEnd(t *testing.T) {
 		tokens := chatapitest.Start(chatapitest.Config{ClientSecret: testSecret})
 		defer tokens.Close()
 		c := newClient(t, server.URL, tokens.TokenURL(), time.Minute)
-		c.conns.take().transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		trustServer(c, server)
 		reachedInTime(t, c)
 	})
 }

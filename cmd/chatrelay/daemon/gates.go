@@ -36,24 +36,14 @@ func (b *gateBoard) event(e worker.Event) {
 }
 
 func gateStatus(e worker.Event, now time.Time) queue.GateStatus {
-	return queue.GateStatus{
-		ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait),
-		Narrow: e.Narrow, Detail: cause(e.Err), Advice: chatapi.KindOf(e.Err).Advice(),
+	g := queue.GateStatus{ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait), Narrow: e.Narrow}
+	if e.Err != nil {
+		g.Detail, _, _ = strings.Cut(chatapi.LogText(e.Err), "\n") // what follows a panic is for the log
 	}
-}
-
-// cause is what closed a gate, without recipients and message text, in one line. A token server knows of
-// neither: what it says is shown.
-func cause(err error) string {
-	if err == nil {
-		return ""
+	if api, ok := errors.AsType[*chatapi.Error](e.Err); ok {
+		g.Advice = api.Advice()
 	}
-	text := chatapi.LogText(err)
-	if api, ok := errors.AsType[*chatapi.Error](err); ok && api.Unsent {
-		text = api.Error()
-	}
-	line, _, _ := strings.Cut(text, "\n") // what follows a panic is for the log
-	return line
+	return g
 }
 
 // gateNews is how long after it was to be probed a gate is shown that was not: the project has nothing
