@@ -232,7 +232,7 @@ func TestStatus(t *testing.T) {
 		{{ProjectID: festival, Kind: "temporary", Status: 503, Until: soon, Detail: "down", Advice: "wait and see"}, {ProjectID: cafe, Kind: "temporary", Until: soon, Advice: "not this"}},
 		{{ProjectID: cafe, Kind: "credential", Status: 401, Until: later}},
 	} {
-		stop, err := q.Announce(map[string]string{"host": "h"}, func() []queue.GateStatus { return gates })
+		stop, err := q.Announce(map[string]string{"host": "h"}, func() queue.WorkerState { return queue.WorkerState{Gates: gates} })
 		if err != nil {
 			t.Fatal(err)
 		}

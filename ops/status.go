@@ -15,6 +15,9 @@ type Status struct {
 	queue.Status
 	// Closed are the gates that any worker holds closed, each once, by project.
 	Closed []Gate
+	// CallSizes are what any worker knows of how many recipients the API takes in a call, where that is
+	// less than it would send: the least for each project.
+	CallSizes []queue.CallSize
 	// Unattended says that there are jobs to do and no worker is attached.
 	Unattended bool
 }
@@ -31,7 +34,7 @@ func (o *Ops) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return Status{Status: st, Closed: closedGates(st.Workers), Unattended: len(st.Workers) == 0 && st.Queued+st.Due > 0}, nil
+	return Status{Status: st, Closed: closedGates(st.Workers), CallSizes: callSizes(st.Workers), Unattended: len(st.Workers) == 0 && st.Queued+st.Due > 0}, nil
 }
 
 // closedGates takes, of the workers that hold a project's gate closed, the one that does so longest.
@@ -52,4 +55,20 @@ func closedGates(workers []queue.WorkerStatus) []Gate {
 		closed = append(closed, Gate{g})
 	}
 	return closed
+}
+
+// callSizes takes the least that any worker knows, by project.
+func callSizes(workers []queue.WorkerStatus) (all []queue.CallSize) {
+	least := map[string]int{}
+	for _, w := range workers {
+		for _, c := range w.CallSizes {
+			if n, known := least[c.ProjectID]; !known || c.Recipients < n {
+				least[c.ProjectID] = c.Recipients
+			}
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(least)) {
+		all = append(all, queue.CallSize{ProjectID: id, Recipients: least[id]})
+	}
+	return all
 }

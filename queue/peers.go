@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,10 +23,24 @@ const (
 type WorkerStatus struct {
 	ID   string            `json:"id"`
 	Info map[string]string `json:"info"` // host, process, version and when it started
-	// Gates are those that are closed at the moment, GatesLeftOut how many more there are than an
-	// answer can hold.
-	Gates        []GateStatus `json:"gates,omitempty"`
-	GatesLeftOut int          `json:"gates_left_out,omitzero"`
+	WorkerState
+	// GatesLeftOut is how many more gates there are than an answer can hold.
+	GatesLeftOut int `json:"gates_left_out,omitzero"`
+}
+
+// WorkerState is what a worker says of itself at one moment.
+type WorkerState struct {
+	// Gates are those that are closed.
+	Gates []GateStatus `json:"gates,omitempty"`
+	// CallSizes are what the API was seen to take in a call, where that is less than the worker's calls
+	// would have: of 500 projects at most.
+	CallSizes []CallSize `json:"call_sizes,omitempty"`
+}
+
+// CallSize is how many recipients the API takes in one call of a project.
+type CallSize struct {
+	ProjectID  string `json:"project_id"`
+	Recipients int    `json:"recipients"`
 }
 
 // GateStatus is a project's closed gate.
@@ -68,6 +83,10 @@ func (w WorkerStatus) bounded() WorkerStatus {
 		gates = append(gates, g.bounded())
 	}
 	w.Gates, w.GatesLeftOut = gates, w.GatesLeftOut+more
+	w.CallSizes = slices.Clone(w.CallSizes[:min(len(w.CallSizes), maxGates)])
+	for i := range w.CallSizes {
+		w.CallSizes[i].ProjectID = clip(w.CallSizes[i].ProjectID)
+	}
 	info := make(map[string]string, len(w.Info))
 	for k, v := range w.Info {
 		info[clip(k)] = clip(v)
@@ -84,12 +103,12 @@ func clip(text string) string {
 	return strings.ToValidUTF8(text, "")
 }
 
-// Announce makes this process one of the workers in Status, with the gates that gates returns, until
-// stop is called.
-func (q *Queue) Announce(info map[string]string, gates func() []GateStatus) (stop func(), err error) {
+// Announce makes this process one of the workers in Status, with what state returns, until stop is
+// called.
+func (q *Queue) Announce(info map[string]string, state func() WorkerState) (stop func(), err error) {
 	id := nuid.Next()
 	sub, err := q.nc.Subscribe(workersSubject, func(msg *nats.Msg) {
-		answer, err := json.Marshal(WorkerStatus{ID: id, Info: info, Gates: gates()}.bounded())
+		answer, err := json.Marshal(WorkerStatus{ID: id, Info: info, WorkerState: state()}.bounded())
 		if err == nil {
 			_ = msg.Respond(answer) // if the answer is lost, the next question is answered
 		}

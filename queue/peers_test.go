@@ -17,7 +17,7 @@ func TestWordsOfWorkersAreBounded(t *testing.T) {
 		gates[i] = GateStatus{ProjectID: "p", Kind: "temporary", Detail: long, Advice: long, Until: time.Now()}
 	}
 	gates[0].Detail, gates[0].Narrow = "connection refused", true
-	stop, err := connect(t, b).Announce(map[string]string{"host": long}, func() []GateStatus { return gates })
+	stop, err := connect(t, b).Announce(map[string]string{"host": long}, func() WorkerState { return WorkerState{Gates: gates} })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,7 +102,7 @@ func TestStatusShowsAnnouncedWorkers(t *testing.T) {
 		q    *Queue
 		host string
 	}{{first, "one"}, {second, "two"}, {second, "three"}} {
-		stop, err := c.q.Announce(map[string]string{"host": c.host}, func() []GateStatus { return nil })
+		stop, err := c.q.Announce(map[string]string{"host": c.host}, func() WorkerState { return WorkerState{} })
 		if err != nil {
 			t.Fatal(err)
 		}

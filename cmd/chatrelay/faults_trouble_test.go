@@ -150,5 +150,13 @@ func smallCallsOnly(t *testing.T, f *figures) {
 	if refused := counts.ByStatus[http.StatusBadRequest]; counts.Calls >= 250 || refused >= 40 {
 		t.Errorf("%d calls, %d of them refused", counts.Calls, refused)
 	}
-	f.add("%d of the calls were refused", counts.ByStatus[http.StatusBadRequest])
+	st, err := s.q.Status(t.Context(), 0)
+	if err != nil || len(st.Workers) != 1 || len(st.Workers[0].CallSizes) != 1 {
+		t.Fatalf("status: %+v, %v", st, err)
+	}
+	learned := st.Workers[0].CallSizes[0].Recipients
+	if learned < 50 || learned > 100 {
+		t.Errorf("%d recipients a call were learned, want nearly 100", learned)
+	}
+	f.add("%d of the calls were refused; %d recipients a call were learned", counts.ByStatus[http.StatusBadRequest], learned)
 }

@@ -71,6 +71,7 @@ func (a *app) printStatus(st ops.Status) {
 		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", foreign(w.Info["host"]), foreign(w.Info["pid"]), foreign(since))
 	}
 	a.printGates(st)
+	a.printCallSizes(st.CallSizes)
 	if st.Unattended {
 		fmt.Fprintln(a.stdout, "\nNo worker is attached to do what is queued; start one with: chatrelay worker")
 	}
@@ -110,6 +111,17 @@ func (a *app) printGates(st ops.Status) {
 		if g.Detail != "" {
 			fmt.Fprintf(a.stdout, "  %-36s %s\n", "", foreign(g.Detail))
 		}
+	}
+}
+
+// printCallSizes shows for which projects the API takes smaller calls than the workers would make.
+func (a *app) printCallSizes(sizes []queue.CallSize) {
+	if len(sizes) == 0 {
+		return
+	}
+	fmt.Fprintf(a.stdout, "smaller calls      %d\n", len(sizes))
+	for _, c := range sizes {
+		fmt.Fprintf(a.stdout, "  %-36s the API takes about %d recipients in a call: --max-recipients can be lowered\n", foreign(c.ProjectID), c.Recipients)
 	}
 }
 

@@ -39,8 +39,8 @@ func TestForeignTextOnATerminal(t *testing.T) {
 	if err := os.WriteFile(file, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stop, err := s.q.Announce(map[string]string{"host": foul, "pid": foul, "started": foul}, func() []queue.GateStatus {
-		return []queue.GateStatus{{ProjectID: foul, Kind: foul}}
+	stop, err := s.q.Announce(map[string]string{"host": foul, "pid": foul, "started": foul}, func() queue.WorkerState {
+		return queue.WorkerState{Gates: []queue.GateStatus{{ProjectID: foul, Kind: foul}}, CallSizes: []queue.CallSize{{ProjectID: foul, Recipients: 9}}}
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer jobs.Close()
 	d.jobs.Store(jobs)
-	retire, err := q.Announce(identity(cfg.Version), d.gates.list)
+	retire, err := q.Announce(identity(cfg.Version), d.gates.state)
 	if err != nil {
 		return err
 	}

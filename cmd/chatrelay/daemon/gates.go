@@ -13,26 +13,43 @@ import (
 	"github.com/chatrelay/chatrelay/worker"
 )
 
-// gateBoard remembers which gates of this worker are closed, for status and metrics.
+// gateBoard remembers which gates of this worker are closed, and how large calls may be, for status and
+// metrics.
 type gateBoard struct {
 	mu     sync.Mutex
 	closed map[string]queue.GateStatus
+	sizes  map[string]int // by project
 }
 
-func newGateBoard() *gateBoard { return &gateBoard{closed: map[string]queue.GateStatus{}} }
+func newGateBoard() *gateBoard {
+	return &gateBoard{closed: map[string]queue.GateStatus{}, sizes: map[string]int{}}
+}
 
-// event takes down that a gate closed or works again.
+// event takes down that a gate closed or works again, or what the API takes in a call.
 func (b *gateBoard) event(e worker.Event) {
-	if e.Kind != worker.EventGate {
-		return
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e.Wait == 0 {
+	switch {
+	case e.Kind == worker.EventGate && e.Wait > 0:
+		b.closed[e.ProjectID] = gateStatus(e, time.Now())
+	case e.Kind == worker.EventGate:
 		delete(b.closed, e.ProjectID)
-		return
+	case e.Kind == worker.EventCallSize && e.Recipients > 0:
+		b.sizes[e.ProjectID] = e.Recipients
+	case e.Kind == worker.EventCallSize:
+		delete(b.sizes, e.ProjectID)
 	}
-	b.closed[e.ProjectID] = gateStatus(e, time.Now())
+}
+
+// state is what the worker says of itself.
+func (b *gateBoard) state() queue.WorkerState {
+	state := queue.WorkerState{Gates: b.list()}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(b.sizes)) {
+		state.CallSizes = append(state.CallSizes, queue.CallSize{ProjectID: id, Recipients: b.sizes[id]})
+	}
+	return state
 }
 
 func gateStatus(e worker.Event, now time.Time) queue.GateStatus {
