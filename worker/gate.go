@@ -45,7 +45,7 @@ type gate struct {
 	probes  int    // of other messages that failed since the gate last closed
 	// hopeless says that suspect was called for in ever smaller calls, and nobody was accepted.
 	hopeless bool
-	backoff *backoff.ExponentialBackOff
+	backoff  *backoff.ExponentialBackOff
 }
 
 // fail takes down that a call for a message failed, which began at some time, and returns how long the
