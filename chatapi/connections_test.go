@@ -252,3 +252,40 @@ func TestAuthoritiesAreReadAnew(t *testing.T) {
 		}
 	}
 }
+
+// Calls and token requests each end connections that seem to lead to the wrong place, and not by other failures.
+func TestFailuresEndConnections(t *testing.T) {
+	for status, ends := range map[int]bool{500: true, 503: true, 421: true, 404: true, 400: false, 403: false, 429: false} {
+		c := against(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		if err := c.CheckToken(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g := c.conns.take()
+		c.conns.mu.Lock()
+		g.made = g.made.Add(-shortestAge)
+		c.conns.mu.Unlock()
+		for range mostFailures {
+			_, _ = c.Send(t.Context(), notification("w-1"))
+		}
+		c.conns.mu.Lock()
+		if g.ending != ends {
+			t.Errorf("after calls answered %d: ending %v, want %v", status, g.ending, ends)
+		}
+		c.conns.mu.Unlock()
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
+	defer server.Close()
+	c := newClient(t, server.URL+"/chat", server.URL+"/token", 5*time.Second)
+	g := c.conns.take()
+	g.made = g.made.Add(-shortestAge)
+	for range mostFailures {
+		if resp, err := c.http.Get(server.URL); err == nil {
+			resp.Body.Close()
+		}
+	}
+	c.conns.mu.Lock()
+	defer c.conns.mu.Unlock()
+	if !g.ending {
+		t.Error("token requests that fail end no connections")
+	}
+}
