@@ -2,6 +2,7 @@ package chatapi
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -106,5 +107,18 @@ func TestEncode(t *testing.T) {
 		if _, err := bad.encode(); err == nil {
 			t.Errorf("%q is taken for UTF-8", bad)
 		}
+	}
+}
+
+// A reply that names somebody costs a look for echoes of the message in each reason.
+func BenchmarkClean(b *testing.B) {
+	note := notification("w-1")
+	note.Message = strings.Repeat("Your coffee is ready, and so is your cake. ", 12)
+	_, c := startAPI(b, chatapitest.Config{})
+	token := strings.Repeat("eyJhbGciOi-", 90)
+	b.ReportAllocs()
+	for b.Loop() {
+		report := Report{Failures: []Failure{{[]string{"w-1"}, "user not found"}, {[]string{"w-2"}, "is a member of the project"}}}
+		report.clean(c.private(note, token))
 	}
 }

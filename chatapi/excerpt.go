@@ -1,6 +1,7 @@
 package chatapi
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"unicode"
@@ -33,8 +34,7 @@ type private []privateText
 // privateText is compared by its letters, as [letters] gives them.
 type privateText struct {
 	letters []letter
-	part    int              // how many letters are recognized
-	at      map[string][]int // where each run of so many letters begins
+	part    int // how many letters are recognized
 	label   string
 }
 
@@ -54,14 +54,57 @@ func (p private) add(text, label string, least, part int) private {
 	}
 	// A character of three bytes is a syllable or a word.
 	part = min(max(part*len(all)/size, 5), len(all))
-	t := privateText{letters: all, part: part, at: make(map[string][]int), label: label}
-	for start := 0; start+t.part <= len(all); start++ {
-		run := spell(all[start : start+t.part])
-		if len(t.at[run]) < 4 { // a text that repeats itself is found by its first places
-			t.at[run] = append(t.at[run], start)
+	return append(p, privateText{all, part, label})
+}
+
+// parts returns where in the text each run of its letters begins that is recognized.
+func (t privateText) parts() map[string][]int {
+	at := make(map[string][]int)
+	for start := 0; start+t.part <= len(t.letters); start++ {
+		run := spell(t.letters[start : start+t.part])
+		if len(at[run]) < 4 { // a text that repeats itself is found by its first places
+			at[run] = append(at[run], start)
 		}
 	}
-	return append(p, t)
+	return at
+}
+
+// mayBeIn reports whether a run of letters that is recognized may stand in a text. Mostly it
+// does not, and this is quick to find out.
+func (t privateText) mayBeIn(said []letter) bool {
+	if len(said) < t.part {
+		return false
+	}
+	hashes := make(map[uint64]bool, len(said))
+	for h := range runs(said, t.part) {
+		hashes[h] = true
+	}
+	for h := range runs(t.letters, t.part) {
+		if hashes[h] {
+			return true
+		}
+	}
+	return false
+}
+
+// runs yields a hash of each run of so many letters.
+func runs(letters []letter, size int) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		const base = 1_000_003
+		hash, out := uint64(0), uint64(1) // out is what the letter that leaves was multiplied by
+		for range size {
+			out *= base
+		}
+		for i, l := range letters {
+			hash = hash*base + uint64(l.r)
+			if i >= size {
+				hash -= out * uint64(letters[i-size].r)
+			}
+			if i >= size-1 && !yield(hash) {
+				return
+			}
+		}
+	}
 }
 
 // excerpt returns text as one printable line of at most limit bytes, without
@@ -94,9 +137,13 @@ type found struct {
 func (p private) find(said []letter) []found {
 	var all []found
 	for _, t := range p {
-		for from := 0; from+t.part <= len(said); {
+		var at map[string][]int
+		if t.mayBeIn(said) {
+			at = t.parts()
+		}
+		for from := 0; at != nil && from+t.part <= len(said); {
 			to := from
-			for _, start := range t.at[spell(said[from:from+t.part])] {
+			for _, start := range at[spell(said[from:from+t.part])] {
 				to = max(to, from+alike(said[from:], t.letters[start:]))
 			}
 			if to > from {

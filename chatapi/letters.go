@@ -31,15 +31,16 @@ func letters(text string) []letter {
 		}
 		all = append(all, letter{r, i, i + size})
 	}
-	for range maxEscapes {
-		var changed bool
-		if all, changed = unescape(all); !changed {
-			break
-		}
+	escaped := strings.ContainsAny(text, `\&%`)
+	for n := 0; escaped && n < maxEscapes; n++ {
+		all, escaped = unescape(all)
 	}
 	kept := all[:0]
 	for _, l := range all {
-		if l.r != '+' && unicode.IsPrint(l.r) && !unicode.IsSpace(l.r) {
+		switch {
+		case l.r >= 'a' && l.r <= 'z': // mostly
+			kept = append(kept, l)
+		case l.r != '+' && unicode.IsPrint(l.r) && !unicode.IsSpace(l.r):
 			kept = append(kept, letter{unicode.ToLower(l.r), l.from, l.to})
 		}
 	}

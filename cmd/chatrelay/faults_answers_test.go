@@ -183,7 +183,8 @@ func oddRetryAfter(t *testing.T, f *figures) {
 			until = got[0].Add(pause)
 		}
 		late := got[1].Sub(until)
-		if longest = max(longest, late); late < 0 {
+		// A moment is allowed: the worker reads a clock of its own.
+		if longest = max(longest, late); late < -10*time.Millisecond {
 			t.Errorf("%s: called %v before the pause was over", l.name, -late)
 		}
 	}
