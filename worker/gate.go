@@ -54,7 +54,7 @@ type gate struct {
 func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, jitter float64) time.Duration {
 	asked := demanded(err)
 	switch {
-	case asked == 0 && (g.err == nil || !g.wide && g.suspect == message):
+	case asked == 0 && !err.Unsent && (g.err == nil || !g.wide && g.suspect == message):
 		g.err, g.closed, g.until, g.suspect = err, now, now, message
 		return g.next(jitter)
 	case g.wide && !began.After(g.closed):

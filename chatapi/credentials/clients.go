@@ -145,7 +145,7 @@ func (c *Clients) Names(projectID string) bool {
 func (c *Clients) Send(ctx context.Context, n chatapi.Notification) (chatapi.Report, error) {
 	client, _ := c.current.Load().of(n.ProjectID)
 	if client == nil {
-		return chatapi.Report{}, &chatapi.Error{Kind: chatapi.Credential,
+		return chatapi.Report{}, &chatapi.Error{Kind: chatapi.Credential, Unsent: true,
 			Detail: fmt.Sprintf("no credential for project %s: add it to the credentials file", n.ProjectID)}
 	}
 	return client.Send(ctx, n)

@@ -146,7 +146,7 @@ func TestCredentialsByProject(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Send(t.Context(), chatapi.Notification{ProjectID: project(7)})
-	want := &chatapi.Error{Kind: chatapi.Credential, Detail: "no credential for project " + project(7) + ": add it to the credentials file"}
+	want := &chatapi.Error{Kind: chatapi.Credential, Unsent: true, Detail: "no credential for project " + project(7) + ": add it to the credentials file"}
 	if got, _ := errors.AsType[*chatapi.Error](err); !reflect.DeepEqual(got, want) {
 		t.Errorf("an unknown project: %v", err)
 	}

@@ -98,7 +98,7 @@ func (a *app) printGates(st ops.Status) {
 		}
 		switch wait := time.Until(g.Until); {
 		case wait > 0 && g.Narrow:
-			text += ", one message only, tried in " + term.Age(wait)
+			text += ", of one message only as far as is known, tried in " + term.Age(wait)
 		case wait > 0:
 			text += ", next call in " + term.Age(wait)
 		default:

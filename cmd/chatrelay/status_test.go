@@ -22,7 +22,7 @@ func TestStatusShowsCauses(t *testing.T) {
 		},
 	})
 	text := out.String()
-	for _, want := range []string{"closed gates       2 shown, 3 more\n", "temporary, next call in 1h0m0s: look at x\n", " call x: connection refused\n", "status 403, one message only, tried in 1h0m0s: a"} {
+	for _, want := range []string{"closed gates       2 shown, 3 more\n", "temporary, next call in 1h0m0s: look at x\n", " call x: connection refused\n", "status 403, of one message only as far as is known, tried in 1h0m0s: a"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing:\n%s", want, text)
 		}
