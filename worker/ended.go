@@ -22,7 +22,11 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 	p.gate.hopeless = p.gate.hopeless || p.gate.err != nil && b.whole
 	c.size, c.again = p.size.learn(now, b, &res)
 	if len(b.parts) > 0 {
-		tasks = s.takeBack(now, b, c.wait, res)
+		b.rest(now, res.resting, c.wait, res.err)
+		if c.gate == gateFailed && !c.wide {
+			c.wait = max(c.wait, b.next().notBefore.Sub(now))
+		}
+		tasks = s.takeBack(now, b)
 	}
 	if p.gate.closedFor(now) > deferAfter {
 		tasks = append(tasks, s.deferBlocked(now, p)...)
@@ -34,8 +38,7 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 
 // takeBack takes a batch back that goes again. If that is after a while, its jobs go back to the queue
 // until then.
-func (s *schedule) takeBack(now time.Time, b *batch, wait time.Duration, res result) []*task {
-	b.rest(now, res.resting, wait, res.err)
+func (s *schedule) takeBack(now time.Time, b *batch) []*task {
 	if at := b.next().notBefore; at.Sub(now) > deferAfter {
 		tasks := b.dissolve()
 		for _, t := range tasks {
