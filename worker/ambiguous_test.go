@@ -32,7 +32,7 @@ func ambiguousOutage(t *testing.T, w *world, rng *rand.Rand) {
 	}
 	failure, most := failures[rng.IntN(len(failures))], 1+rng.IntN(6)
 	begin, lasts, largest := time.Now(), time.Duration(rng.IntN(40))*time.Minute, rng.IntN(100)
-	tried := map[string]int{} // by message and recipient: each stands in one job
+	tried := map[string]int{}                      // by message and recipient: each stands in one job
 	dice := rand.New(rand.NewPCG(rng.Uint64(), 1)) // answers are given one at a time
 	w.answer = func(c call) (chatapi.Report, error) {
 		if time.Since(begin) > lasts || dice.IntN(2) == 0 && len(c.ids) <= largest {

@@ -64,16 +64,18 @@ func (c *core) callEnded(now, began time.Time, b *batch, res result) (events []E
 		c.cutOff += res.jobs
 	}
 	c.completer.add(now, res.ended...)
-	kind, wide := c.schedule.closure(b.key.project)
+	before := c.schedule.closed(b.key.project)
 	change, tasks := c.schedule.ended(now, began, b, res)
 	c.completer.add(now, tasks...)
 	e := Event{ProjectID: b.key.project, Status: res.status, Allowed: c.schedule.permits.limiter.calls()}
 	switch change.gate {
 	case gateFailed:
-		e.Kind, e.Wait, e.Narrow, e.Err, e.Again = EventGate, change.wait, !change.wide, res.err, res.err.Kind == kind && change.wide == wide
+		e.Kind, e.Wait, e.Err = EventGate, change.wait, res.err
+		e.Narrow, e.Failed = !change.wide, before.failed+1
+		e.Again = before.err != nil && before.err.Kind == res.err.Kind && before.wide == change.wide
 		events = append(events, e)
 	case gateOpened:
-		e.Kind = EventGate
+		e.Kind, e.Narrow, e.Failed = EventGate, !before.wide, before.failed
 		events = append(events, e)
 	}
 	if change.size {

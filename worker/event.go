@@ -36,6 +36,8 @@ type Event struct {
 	// Narrow says of a gate that only one message of the project is known to fail: it waits, and the
 	// others go on.
 	Narrow bool
+	// Failed is how many calls failed since the gate was last open, this one included.
+	Failed int
 	// Doubt says why the answer to a call was understood in part only; it names nobody.
 	Doubt string
 	// Unknown counts ids that the API named as failed although the call had not asked for them.

@@ -43,6 +43,7 @@ type gate struct {
 	wide    bool   // it is not only suspect that fails
 	suspect string // the message that failed first
 	probes  int    // of other messages that failed since the gate last closed
+	failed  int    // calls since it was open
 	// hopeless says that suspect was called for in ever smaller calls, and nobody was accepted.
 	hopeless bool
 	backoff  *backoff.ExponentialBackOff
@@ -53,6 +54,7 @@ type gate struct {
 // when the API went down count as one failure.
 func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, jitter float64) time.Duration {
 	asked := demanded(err)
+	g.failed++
 	switch {
 	case asked == 0 && !err.Unsent && (g.err == nil || !g.wide && g.suspect == message):
 		g.err, g.closed, g.until, g.suspect = err, now, now, message

@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"time"
 
-	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/queue"
 )
 
@@ -201,13 +200,12 @@ func (s *schedule) requeueAll(now time.Time, p *project) {
 	}
 }
 
-// closure is the kind of failure for which a project's gate is closed, and whether for all messages;
-// empty when it is not closed.
-func (s *schedule) closure(id string) (kind chatapi.Kind, wide bool) {
-	if p := s.projects[id]; p != nil && p.gate.err != nil {
-		return p.gate.err.Kind, p.gate.wide
+// closed is the gate of a project as it is; the zero value where it is open.
+func (s *schedule) closed(id string) gate {
+	if p := s.projects[id]; p != nil {
+		return p.gate
 	}
-	return "", false
+	return gate{}
 }
 
 // drain empties the schedule when the worker stops, and returns the tasks that were in batches.

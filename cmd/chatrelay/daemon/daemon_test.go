@@ -244,3 +244,32 @@ func TestLibrariesSpeakAtDebugLevelOnly(t *testing.T) {
 		}
 	}
 }
+
+// A message that fails once between successes is not worth a line; one that fails again is, once.
+func TestGatesInTheLog(t *testing.T) {
+	failed := &chatapi.Error{Kind: chatapi.Credential, Status: 403}
+	for _, c := range []struct {
+		event worker.Event
+		want  string // level; "" for nothing at info level
+	}{
+		{worker.Event{Narrow: true, Failed: 1, Wait: time.Second, Err: failed}, ""},
+		{worker.Event{Narrow: true, Failed: 1}, ""},
+		{worker.Event{Narrow: true, Failed: 2, Wait: time.Second, Err: failed, Again: true}, "warn"},
+		{worker.Event{Narrow: true, Failed: 3, Wait: time.Second, Err: failed, Again: true}, ""},
+		{worker.Event{Narrow: true, Failed: 3}, "info"},
+		{worker.Event{Failed: 2, Wait: time.Second, Err: failed}, "warn"},
+		{worker.Event{Failed: 3, Wait: time.Second, Err: failed, Again: true}, ""},
+		{worker.Event{Failed: 3}, "info"},
+	} {
+		var b bytes.Buffer
+		log, err := NewLogger(&b, "json", "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.event.Kind = worker.EventGate
+		logEvent(log, c.event)
+		if text := b.String(); c.want == "" && text != "" || !strings.Contains(text, c.want) {
+			t.Errorf("%+v: %q, want %q", c.event, text, c.want)
+		}
+	}
+}

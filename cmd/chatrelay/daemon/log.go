@@ -45,6 +45,10 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 		line = log.Warn()
 	case partly(e):
 		line = log.Warn()
+	case e.Kind == worker.EventGate && e.Narrow && e.Err != nil && e.Failed == 2:
+		line = log.Warn()
+	case e.Kind == worker.EventGate && e.Narrow && (e.Err != nil || e.Failed < 2):
+		line = log.Debug() // one failure between successes is counted, no more
 	case (e.Kind == worker.EventGate || e.Kind == worker.EventCallSize) && e.Again, e.Kind == worker.EventCall && !e.Ambiguous:
 		line = log.Debug() // already logged when the gate closed, or counted in the settlement
 	case e.Err != nil:
