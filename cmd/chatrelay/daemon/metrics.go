@@ -92,9 +92,10 @@ func (m *metrics) event(e worker.Event) {
 		m.trouble.Inc()
 	case worker.EventGate:
 		m.allowed.Set(float64(e.Allowed))
-		if e.Err != nil {
+		if e.Err != nil && !e.Narrow {
 			m.gateCloses.WithLabelValues(string(chatapi.KindOf(e.Err))).Inc()
 		}
+	case worker.EventCallSize:
 	default:
 		m.jobs.WithLabelValues(string(e.Kind)).Add(float64(e.Jobs))
 		for _, l := range e.Letters {
