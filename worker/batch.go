@@ -47,12 +47,12 @@ type batch struct {
 	again             bool // lately there was a batch of the same key
 	mustFlush, sealed bool
 
-	jobs                   int       // tasks at the start
-	size                   int       // recipients at the start
-	permit                 permit    // of its call in flight
-	troubled               time.Time // when a call of it failed first, but for refusals; zero: none did
-	alone, maybeAlone, own bool      // how its next failure is to be understood; see judge
-	limit                  int       // recipients that a call may have, as larger ones failed; 0: as many as any
+	jobs              int       // tasks at the start
+	size              int       // recipients at the start
+	permit            permit    // of its call in flight
+	troubled          time.Time // when a call of it failed first, but for refusals; zero: none did
+	alone, maybeAlone bool      // how its next failure is to be understood; see judge
+	limit             int       // recipients that a call may have, as larger ones failed; 0: as many as any
 
 	// The results of the calls of its parts; see refuse.
 	accepted      bool

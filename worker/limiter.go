@@ -39,7 +39,7 @@ func (l *limiter) calls() int { return int(l.allowed) }
 
 // learn records the result of a project's call, and how many others are in flight, probes apart. Of
 // calls that were in flight together one sign counts: they all met the same moment. A probe that fails
-// says nothing new.
+// says nothing new, nor does a message that fails alone.
 func (l *limiter) learn(now time.Time, project string, its permit, others int, err *chatapi.Error) {
 	earlier := its.cuts < l.cuts
 	if earlier && !its.probe {
@@ -57,7 +57,7 @@ func (l *limiter) learn(now time.Time, project string, its permit, others int, e
 			more = 1 / l.allowed
 		}
 		l.allowed, l.grown = min(float64(l.ceiling), l.allowed+more), now
-	case overload(err) && !its.probe && !earlier && !l.othersWell(now, project):
+	case overload(err) && !its.probe && !its.own && !earlier && !l.othersWell(now, project):
 		l.allowed, l.cuts, l.grown, l.earlier = max(1, l.allowed/2), l.cuts+1, now, others
 	}
 }

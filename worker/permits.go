@@ -169,6 +169,7 @@ func (p *permits) sharers() int {
 // permit is what is remembered of a call that was granted.
 type permit struct {
 	probe bool // of a closed gate
+	own   bool // what it meets says nothing of others; see judge
 	cuts  int  // how often the limiter had been halved by then
 }
 
@@ -184,7 +185,7 @@ func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
 	}
 	pr.rate.spend(now, recipients)
 	p.rate.spend(now, recipients)
-	return permit{probe, p.limiter.cuts}
+	return permit{probe: probe, cuts: p.limiter.cuts}
 }
 
 // end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
@@ -210,7 +211,7 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 			turn = gateOpened
 		}
 		return 0, turn
-	case b.own && demanded(res.err) == 0:
+	case b.permit.own && demanded(res.err) == 0:
 		return 0, gateUntouched
 	}
 	pr.successes = 0

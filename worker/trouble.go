@@ -61,7 +61,7 @@ func (b *batch) judge(now time.Time, of *project) {
 	failed := !b.troubled.IsZero() || b.next().suspected > 0
 	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
 	b.alone = b.maybeAlone && of.succeeded.After(later(b.troubled, now.Add(-suspicion)))
-	b.own = b.alone || b.next().suspected > 0
+	b.permit.own = b.alone || b.next().suspected > 0
 }
 
 // callFailed records that the call of the last part failed. It goes again, as a whole or in halves, but
@@ -72,7 +72,7 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	if b.troubled.IsZero() {
 		b.troubled = now
 	}
-	if b.own {
+	if b.permit.own {
 		last.suspected++
 	}
 	if err.MayBeDelivered {
@@ -127,7 +127,7 @@ func (b *batch) rest(now time.Time, parts int, wait time.Duration, err *chatapi.
 		p := &b.parts[i]
 		p.first = false // what is beneath it may change
 		if i >= len(b.parts)-parts {
-			p.notBefore = now.Add(max(wait, p.wait(b.own, err)))
+			p.notBefore = now.Add(max(wait, p.wait(b.permit.own, err)))
 		}
 	}
 	if !b.maybeAlone { // then the others wait as well for the message to be tried again

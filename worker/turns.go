@@ -71,8 +71,8 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 		}
 		f.deficit -= b.cost()
 		size.begin(b.cost())
-		b.judge(now, f.project)
 		b.permit = s.permits.begin(now, f.project, b.cost())
+		b.judge(now, f.project)
 		return b, ended
 	}
 	return nil, ended
