@@ -20,7 +20,7 @@ type part struct {
 	// first says that the part beneath in the stack is the other half of a refused one, and
 	// suspect that its other half was accepted, so that the cause must be in here.
 	first, suspect bool
-	trouble
+	trouble        *trouble // nil: none yet
 }
 
 // key says which jobs may share a call.
@@ -47,23 +47,11 @@ type batch struct {
 	again             bool // lately there was a batch of the same key
 	mustFlush, sealed bool
 
-	jobs              int       // tasks at the start
-	size              int       // recipients at the start
-	permit            permit    // of its call in flight
-	troubled          time.Time // when a call of it failed first, but for refusals; zero: none did
-	alone, maybeAlone bool      // how its next failure is to be understood; see judge
-	limit             int       // recipients that a call may have, as larger ones failed; 0: as many as any
-
-	// The results of the calls of its parts; see refuse.
-	accepted      bool
-	refusals      int
-	refusalStatus int  // -1 when they differ
-	refusedAlone  int  // recipients refused when they stood alone
-	whole         bool // the message is at fault: it is not halved any more
-	// What it tells about the size of calls: the largest that was accepted, the smallest that was
-	// refused, and whether what was held to be at fault for a refusal was accepted in the end.
-	mostAccepted, leastRefused int
-	disproved                  bool
+	jobs              int    // tasks at the start
+	size              int    // recipients at the start
+	permit            permit // of its call in flight
+	alone, maybeAlone bool   // how its next failure is to be understood; see judge
+	past              *past  // nil: there is none
 
 	// Most batches have one part, and where messages are distinct one recipient: here they are.
 	one  [1]part
@@ -92,9 +80,11 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 		}
 	}
 	p := &b.parts[0]
-	p.suspected = max(p.suspected, t.lease.Suspected)
-	if size := t.lease.CallSize; size > 0 && (b.limit == 0 || size < b.limit) {
-		b.limit = size
+	if n := t.lease.Suspected; n > 0 {
+		p.meet().suspected = max(p.met().suspected, n)
+	}
+	if size := t.lease.CallSize; size > 0 && (b.seen().limit == 0 || size < b.seen().limit) {
+		b.note().limit = size
 	}
 	before := len(p.recipients)
 	for _, id := range ids {
@@ -154,10 +144,11 @@ func (b *batch) dissolve() []*task {
 	for _, p := range b.parts {
 		size = max(size, len(p.recipients))
 	}
-	if b.limit > 0 || len(b.parts) == 1 {
-		size = min(size, b.limit)
+	if limit := b.seen().limit; limit > 0 || len(b.parts) == 1 {
+		size = min(size, limit)
 	}
 	for _, p := range b.parts {
+		met := p.met()
 		for _, r := range p.recipients {
 			t := r.task
 			if t.state == lost {
@@ -168,8 +159,8 @@ func (b *batch) dissolve() []*task {
 				t.lease.Suspected, t.lease.CallSize = 0, size
 			}
 			t.rest = append(t.rest, r.id)
-			t.lease.Suspected = max(t.lease.Suspected, p.suspected)
-			t.countTries(r.id, p.ambiguous)
+			t.lease.Suspected = max(t.lease.Suspected, met.suspected)
+			t.countTries(r.id, met.ambiguous)
 		}
 	}
 	for _, t := range all {
@@ -183,10 +174,11 @@ func (b *batch) dissolve() []*task {
 // too late for, and halved if it is known to be at fault. Refused sets the size from which calls are
 // refused for it; 0: none. It returns the tasks that ended by that, and false when nothing is left to call.
 func (b *batch) prepare(now time.Time, most, refused int) (ended []*task, callable bool) {
-	if b.limit > 0 {
-		most = min(most, b.limit)
+	seen := b.seen()
+	if seen.limit > 0 {
+		most = min(most, seen.limit)
 	}
-	forSize := refused > 0 && b.leastRefused >= refused
+	forSize := refused > 0 && seen.leastRefused >= refused
 	for len(b.parts) > 0 {
 		last := b.next()
 		ended = append(ended, last.dropLapsed(now)...)

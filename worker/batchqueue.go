@@ -28,7 +28,7 @@ func (q *batchQueue) filled(b *batch) {
 
 // takeBack takes a sealed batch back after a call: to the front, or to rest until it may go again.
 func (q *batchQueue) takeBack(now time.Time, b *batch) {
-	if !b.next().notBefore.After(now) {
+	if !b.next().met().notBefore.After(now) {
 		q.sealed = slices.Insert(q.sealed, 0, b)
 		return
 	}
@@ -42,7 +42,7 @@ func (q *batchQueue) takeBack(now time.Time, b *batch) {
 func (q *batchQueue) wake(now time.Time) {
 	for _, b := range q.resting {
 		for i := range b.parts {
-			b.parts[i].notBefore = now
+			b.parts[i].meet().notBefore = now
 		}
 		b.begun = now
 	}

@@ -79,7 +79,7 @@ func TestBatchQueueTakeIf(t *testing.T) {
 	now := time.Time{}.Add(time.Hour)
 	for i, wait := range map[int]time.Duration{7: 0, 6: 3, 4: 1, 3: 2} {
 		b := batches[i]
-		b.parts[0].notBefore, b.begun = now.Add(wait), now.Add(wait)
+		b.parts[0].meet().notBefore, b.begun = now.Add(wait), now.Add(wait)
 		q.takeBack(now, b)
 	}
 	if !slices.Equal(q.sealed, []*batch{batches[7], batches[0], batches[1]}) || !slices.Equal(q.resting, []*batch{batches[4], batches[3], batches[6]}) {

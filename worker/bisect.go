@@ -15,29 +15,30 @@ import (
 func (b *batch) refuse(now time.Time, res *result) {
 	b.countRefusal(res.err)
 	if n := b.cost(); n > 1 {
-		if b.leastRefused == 0 || n < b.leastRefused {
-			b.leastRefused = n
+		if b.past.leastRefused == 0 || n < b.past.leastRefused {
+			b.past.leastRefused = n
 		}
 		b.halve()
 		return
 	}
-	b.refusedAlone++
+	b.past.refusedAlone++
 	b.buryNext(res.err.Error(), res)
 	for b.hopeless() && len(b.parts) > 0 {
 		res.ended = append(res.ended, b.next().dropLapsed(now)...)
-		b.buryNext(fmt.Sprintf("not called for: the message was refused for every one of %d others: %s", b.refusedAlone, res.err.Error()), res)
+		b.buryNext(fmt.Sprintf("not called for: the message was refused for every one of %d others: %s", b.past.refusedAlone, res.err.Error()), res)
 	}
 }
 
 // countRefusal remembers whether refusals are alike.
 func (b *batch) countRefusal(err *chatapi.Error) {
+	past := b.note()
 	switch {
-	case b.refusals == 0:
-		b.refusalStatus = err.Status
-	case b.refusalStatus != err.Status:
-		b.refusalStatus = -1
+	case past.refusals == 0:
+		past.refusalStatus = err.Status
+	case past.refusalStatus != err.Status:
+		past.refusalStatus = -1
 	}
-	b.refusals++
+	past.refusals++
 }
 
 // buryNext gives up the recipients of the last part.
@@ -58,7 +59,7 @@ const enoughAlone = 12
 // hopeless reports whether the message itself is refused, whoever it is for: nothing was accepted,
 // and the refusals are alike.
 func (b *batch) hopeless() bool {
-	return !b.accepted && b.refusalStatus >= 0 && b.refusedAlone >= enoughAlone
+	return !b.past.accepted && b.past.refusalStatus >= 0 && b.past.refusedAlone >= enoughAlone
 }
 
 // halve replaces the last part by its two halves. Of each two neighbours one goes into either, by
@@ -69,9 +70,8 @@ func (b *batch) halve() {
 	p := *b.next()
 	b.drop()
 	n := len(p.recipients)
-	p.suspected = 0 // it may be the other half
 	// The same batch is halved in the same way, so that what happened can be done again.
-	coin := rand.New(rand.NewPCG(uint64(b.size)<<32|uint64(n), uint64(b.refusals))) //nolint:gosec // not a secret: which half a recipient is in
+	coin := rand.New(rand.NewPCG(uint64(b.size)<<32|uint64(n), uint64(b.seen().refusals))) //nolint:gosec // not a secret: which half a recipient is in
 	one, other := make([]recipient, 0, (n+1)/2), make([]recipient, 0, n/2)
 	for i := 0; i+1 < n; i += 2 {
 		heads := int(coin.Uint64() & 1)
@@ -81,7 +81,7 @@ func (b *batch) halve() {
 	if n%2 == 1 {
 		one = append(one, p.recipients[n-1])
 	}
-	b.parts = append(b.parts, part{recipients: other, trouble: p.trouble}, part{recipients: one, first: true, trouble: p.trouble})
+	b.parts = append(b.parts, part{recipients: other, trouble: p.inherit()}, part{recipients: one, first: true, trouble: p.inherit()})
 }
 
 // cut takes so many recipients of the last part for the next call; the others are the part beneath.
@@ -89,6 +89,10 @@ func (b *batch) cut(size int) {
 	p := *b.next()
 	p.suspect, p.first = false, false // of what is refused for its size, both halves may be
 	rest := p
+	if p.trouble != nil {
+		same := *p.trouble
+		rest.trouble = &same
+	}
 	p.recipients, rest.recipients = p.recipients[:size:size], p.recipients[size:]
 	b.parts[len(b.parts)-1] = rest
 	b.parts = append(b.parts, p)

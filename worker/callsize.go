@@ -126,12 +126,12 @@ func (c *callSize) learn(now time.Time, b *batch, res *result) (changed, again b
 	case recipients == 0 || recipients > c.accepted:
 		c.trying = false // another trial will tell
 	}
-	switch over := len(b.parts) == 0; {
-	case b.leastRefused == 0:
-	case over && b.refusedAlone > 0:
+	switch past, over := b.seen(), len(b.parts) == 0; {
+	case past.leastRefused == 0:
+	case over && past.refusedAlone > 0:
 		c.explained()
-	case b.disproved, over && b.accepted:
-		c.confirm(now, b.mostAccepted, b.leastRefused)
+	case past.disproved, over && past.accepted:
+		c.confirm(now, past.mostAccepted, past.leastRefused)
 	}
 	return c.known() != before, before > 0 && c.known() > 0
 }

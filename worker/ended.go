@@ -19,12 +19,12 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 	p.meter.count(now, res.jobs, now.Sub(began))
 	c.wait, c.gate = s.permits.end(now, began, b, &res)
 	c.wide = p.gate.wide
-	p.gate.hopeless = p.gate.hopeless || p.gate.err != nil && b.whole
+	p.gate.hopeless = p.gate.hopeless || p.gate.err != nil && b.seen().whole
 	c.size, c.again = p.size.learn(now, b, &res)
 	if len(b.parts) > 0 {
 		b.rest(now, res.resting, c.wait, res.err)
 		if c.gate == gateFailed && !c.wide {
-			c.wait = max(c.wait, b.next().notBefore.Sub(now))
+			c.wait = max(c.wait, b.next().met().notBefore.Sub(now))
 		}
 		tasks = s.takeBack(now, b)
 	}
@@ -39,7 +39,7 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 // takeBack takes a batch back that goes again. If that is after a while, its jobs go back to the queue
 // until then.
 func (s *schedule) takeBack(now time.Time, b *batch) []*task {
-	if at := b.next().notBefore; at.Sub(now) > deferAfter {
+	if at := b.next().met().notBefore; at.Sub(now) > deferAfter {
 		tasks := b.dissolve()
 		for _, t := range tasks {
 			t.retryAt(now, at, s.cfg.RetryFor)

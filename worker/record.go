@@ -63,9 +63,12 @@ func countAttempt(tasks []*task) {
 func (b *batch) deliver(report chatapi.Report, res *result) {
 	p := *b.next()
 	b.drop()
-	b.accepted = true
-	b.mostAccepted = max(b.mostAccepted, len(p.recipients))
-	b.disproved = b.disproved || p.suspect && len(p.recipients) == 1
+	if b.past != nil || len(b.parts) > 0 {
+		past := b.note()
+		past.accepted = true
+		past.mostAccepted = max(past.mostAccepted, len(p.recipients))
+		past.disproved = past.disproved || p.suspect && len(p.recipients) == 1
+	}
 	if p.first && len(b.parts) > 0 {
 		b.next().suspect = true
 	}

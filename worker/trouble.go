@@ -19,6 +19,31 @@ type trouble struct {
 	notBefore time.Time // when the next one may go
 }
 
+// met is what the part met, to be read.
+func (p *part) met() trouble {
+	if p.trouble == nil {
+		return trouble{}
+	}
+	return *p.trouble
+}
+
+// meet is what the part met, to be written.
+func (p *part) meet() *trouble {
+	if p.trouble == nil {
+		p.trouble = new(trouble)
+	}
+	return p.trouble
+}
+
+// inherit is what a piece of the part starts with. That the part failed while others succeeded does not
+// say which piece of it does.
+func (p *part) inherit() *trouble {
+	if p.trouble == nil {
+		return nil
+	}
+	return &trouble{ambiguous: p.trouble.ambiguous, notBefore: p.trouble.notBefore}
+}
+
 // How long what failed waits. A failure that is its own is tried again with growing waits, up to
 // aloneMax. One that may have been delivered is tried soon once more, as it may have been a blip, and
 // then ever more seldom: the few tries that it has left span about ten minutes.
@@ -36,14 +61,14 @@ const (
 // wait is how long the next try waits at least.
 func (p *part) wait(own bool, err *chatapi.Error) (wait time.Duration) {
 	if own {
-		wait = growing(gateFirst, gateGrowth, p.suspected)
+		wait = growing(gateFirst, gateGrowth, p.met().suspected)
 	}
 	if err.MayBeDelivered {
 		most := 0
 		for _, r := range p.recipients {
 			most = max(most, r.task.tries[r.id])
 		}
-		wait = max(wait, growing(ambiguousFirst, ambiguousGrowth, most+p.ambiguous))
+		wait = max(wait, growing(ambiguousFirst, ambiguousGrowth, most+p.met().ambiguous))
 	}
 	return wait
 }
@@ -58,10 +83,11 @@ func growing(first time.Duration, growth float64, failures int) time.Duration {
 // no other message is known to fail; surely, when calls of its project succeeded after that. What failed
 // alone once says nothing of its project from then on.
 func (b *batch) judge(now time.Time, of *project) {
-	failed := !b.troubled.IsZero() || b.next().suspected > 0
+	troubled, suspected := b.seen().troubled, b.next().met().suspected > 0
+	failed := !troubled.IsZero() || suspected
 	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
-	b.alone = b.maybeAlone && of.succeeded.After(later(b.troubled, now.Add(-suspicion)))
-	b.permit.own = b.alone || b.next().suspected > 0
+	b.alone = b.maybeAlone && of.succeeded.After(later(troubled, now.Add(-suspicion)))
+	b.permit.own = b.alone || suspected
 }
 
 // callFailed records that the call of the last part failed. It goes again, as a whole or in halves, but
@@ -69,14 +95,15 @@ func (b *batch) judge(now time.Time, of *project) {
 // to whom a gateway objects.
 func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	last, err := b.next(), res.err
-	if b.troubled.IsZero() {
-		b.troubled = now
+	met, past := last.meet(), b.note()
+	if past.troubled.IsZero() {
+		past.troubled = now
 	}
 	if b.permit.own {
-		last.suspected++
+		met.suspected++
 	}
 	if err.MayBeDelivered {
-		last.ambiguous++
+		met.ambiguous++
 		for _, t := range last.tasks() {
 			t.doubted = true
 		}
@@ -85,10 +112,10 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	objection := b.maybeAlone && err.MayConcernMessage()
 	b.giveUp(res, func(t *task, id string) (queue.Reason, string) {
 		switch {
-		case err.MayBeDelivered && t.tries[id]+last.ambiguous >= cfg.MaxAmbiguous:
+		case err.MayBeDelivered && t.tries[id]+met.ambiguous >= cfg.MaxAmbiguous:
 			return queue.Ambiguous, err.Error()
-		case objection && b.alone && (b.whole || single) && last.suspected >= suspectedEnough:
-			return queue.Refused, fmt.Sprintf("failed %d times, while other calls of the project succeeded: %s", last.suspected, err.Error())
+		case objection && b.alone && (past.whole || single) && met.suspected >= suspectedEnough:
+			return queue.Refused, fmt.Sprintf("failed %d times, while other calls of the project succeeded: %s", met.suspected, err.Error())
 		case !now.Before(t.end(cfg.RetryFor)):
 			return queue.Exhausted, err.Error()
 		}
@@ -98,11 +125,11 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	switch {
 	case len(last.recipients) == 0:
 		res.resting = 0
-	case b.whole:
+	case past.whole:
 	case len(last.recipients) == 1:
-		if objection && !last.counted {
-			last.counted = true
-			b.refusedAlone++
+		if objection && !met.counted {
+			met.counted = true
+			past.refusedAlone++
 			if b.countRefusal(err); b.hopeless() {
 				b.regroup()
 			}
@@ -127,35 +154,37 @@ func (b *batch) rest(now time.Time, parts int, wait time.Duration, err *chatapi.
 		p := &b.parts[i]
 		p.first = false // what is beneath it may change
 		if i >= len(b.parts)-parts {
-			p.notBefore = now.Add(max(wait, p.wait(b.permit.own, err)))
+			p.meet().notBefore = now.Add(max(wait, p.wait(b.permit.own, err)))
 		}
 	}
 	if !b.maybeAlone { // then the others wait as well for the message to be tried again
 		for i := range b.parts {
-			b.parts[i].notBefore = later(b.parts[i].notBefore, now.Add(wait))
+			met := b.parts[i].meet()
+			met.notBefore = later(met.notBefore, now.Add(wait))
 		}
 	}
-	slices.SortStableFunc(b.parts, func(p, q part) int { return q.notBefore.Compare(p.notBefore) })
-	b.begun = later(now, b.next().notBefore)
+	slices.SortStableFunc(b.parts, func(p, q part) int { return q.met().notBefore.Compare(p.met().notBefore) })
+	b.begun = later(now, b.next().met().notBefore)
 }
 
 // regroup puts all parts together again: it is the message that fails, whoever it is for.
 func (b *batch) regroup() {
-	var all part
+	all := part{trouble: new(trouble)}
 	var order []*task
 	of := map[*task][]recipient{} // in one part, recipients of a task stand together
 	for _, p := range b.parts {
-		all.suspected = max(all.suspected, p.suspected)
+		met := p.met()
+		all.trouble.suspected = max(all.trouble.suspected, met.suspected)
 		for _, r := range p.recipients {
 			if of[r.task] == nil {
 				order = append(order, r.task)
 			}
-			r.task.countTries(r.id, p.ambiguous)
+			r.task.countTries(r.id, met.ambiguous)
 			of[r.task] = append(of[r.task], r)
 		}
 	}
 	for _, t := range order {
 		all.recipients = append(all.recipients, of[t]...)
 	}
-	b.parts, b.whole = []part{all}, true
+	b.parts, b.past.whole = []part{all}, true
 }

@@ -160,7 +160,7 @@ func (p *project) planReturn(now time.Time, rate float64) time.Time {
 // deferrable reports whether all jobs of the batch may be deferred for their project's excess: nothing
 // is known of them yet, and they were not deferred too often, unless that must not count.
 func (b *batch) deferrable(often bool) bool {
-	if len(b.parts) != 1 || b.refusals > 0 || !b.troubled.IsZero() {
+	if len(b.parts) != 1 || b.seen().refusals > 0 || !b.seen().troubled.IsZero() {
 		return false
 	}
 	return !slices.ContainsFunc(b.parts[0].recipients, func(r recipient) bool {
