@@ -18,18 +18,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// rest is how long the end of a body is waited for when the JSON value in it is
+// endPatience is how long the end of a body is waited for when the JSON value in it is
 // complete: some servers leave the last chunk out, or announce a wrong length.
 // It decides only whether the connection can be used again.
-const rest = 250 * time.Millisecond
+const endPatience = 250 * time.Millisecond
 
 // lenient are the options by which a server's JSON is read: whether text is well-formed
 // and names are unique is looked at where it matters.
 var lenient = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 
 // readBody reads at most so many bytes, to the end unless that does not come although
-// a JSON value is complete. The error is that of a body that broke off.
-func readBody(resp *http.Response, most int) ([]byte, error) {
+// a JSON value is complete: then patience is how long it is waited for. The error is that
+// of a body that broke off.
+func readBody(resp *http.Response, most int, patience time.Duration) ([]byte, error) {
 	size := 512
 	if resp.ContentLength >= 0 && resp.ContentLength < int64(most) {
 		// One byte further than the end: an HTTP/2 stream that is closed before it is seen is reset.
@@ -51,7 +52,7 @@ func readBody(resp *http.Response, most int) ([]byte, error) {
 			text = append(text, 0)[:len(text)]
 		}
 		if waiting == nil && int64(len(text)) != resp.ContentLength && complete(text) {
-			waiting = time.AfterFunc(rest, func() { _ = resp.Body.Close() }) // ends the Read
+			waiting = time.AfterFunc(patience, func() { _ = resp.Body.Close() }) // ends the Read
 			defer waiting.Stop()
 		}
 	}
@@ -126,6 +127,6 @@ func isPage(h http.Header, body []byte) bool {
 }
 
 // endSoon sees to it that reading a failure's body ends soon: its status has already said what matters.
-func endSoon(resp *http.Response) (stop func() bool) {
-	return time.AfterFunc(4*rest, func() { _ = resp.Body.Close() }).Stop
+func endSoon(resp *http.Response, patience time.Duration) (stop func() bool) {
+	return time.AfterFunc(4*patience, func() { _ = resp.Body.Close() }).Stop
 }

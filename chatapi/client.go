@@ -58,9 +58,11 @@ type Config struct {
 	// required. The secret goes to TokenURL and nowhere else: it is in no error.
 	ClientID, ClientSecret string
 
-	// Timeout bounds one attempt, from connecting to the last byte of the reply,
-	// and one token request likewise. Zero: [DefaultTimeout]. The longest that
-	// [Client.Send] takes is four of these: token, attempt, fresh token, attempt.
+	// Timeout bounds one attempt, from connecting to the last byte of the reply, also
+	// when it is made again because the server did not look at it, and one token request
+	// likewise. Zero: [DefaultTimeout]. The longest that [Client.Send] takes is two of
+	// these and two seconds: it waits a second at most for a token, makes an attempt, and
+	// after a 401 does both once more.
 	Timeout time.Duration
 
 	// MaxRetryAfter bounds the wait that the token endpoint may ask for before it is
@@ -82,6 +84,7 @@ type Client struct {
 	http         *http.Client  // for token requests
 	blank        *http.Request // a call without its body and header
 	timeout      time.Duration
+	endPatience  time.Duration
 	tokens       *tokenCache
 	headers      *atomic.Pointer[tokenHeader] // of the last token
 	allDelivered *atomic.Pointer[[]byte]      // the last reply by which everything was delivered
@@ -117,6 +120,7 @@ func New(cfg Config) (*Client, error) {
 		conns:        conns,
 		http:         newHTTPClient(conns),
 		timeout:      cfg.Timeout,
+		endPatience:  endPatience,
 		allDelivered: new(atomic.Pointer[[]byte]),
 		blank:        &http.Request{Method: http.MethodPost, URL: chat, Host: chat.Host},
 	}
@@ -142,7 +146,7 @@ func (c *Client) With(clientID, clientSecret string) (*Client, error) {
 func (c *Client) identify(cfg Config, op string) {
 	g := newGrant(op, c.http, cfg)
 	c.cfg, c.secret, c.headers = cfg, cfg.ClientSecret, new(atomic.Pointer[tokenHeader])
-	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, longest: cmp.Or(cfg.MaxRetryAfter, maxRetryAfter), fetch: g.fetch}
+	c.tokens = &tokenCache{op: op, timeout: cfg.Timeout, patience: tokenPatience, longest: cmp.Or(cfg.MaxRetryAfter, maxRetryAfter), fetch: g.fetch}
 }
 
 // Endpoint returns the address that calls go to, for logs: without a query, which may
@@ -178,10 +182,6 @@ func checkURL(field, raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s %q is not a full http address: give it as https://host/path", field, display(u))
 	case u.Scheme == "http" && !loopback(u.Hostname()):
 		return nil, fmt.Errorf("%s %q would carry secrets unencrypted: use https (http is allowed for loopback hosts only)", field, display(u))
-	}
-	if _, err := http.ProxyFromEnvironment(&http.Request{URL: u}); err != nil {
-		// The error quotes the proxy's address, which may hold a password.
-		return nil, fmt.Errorf("%s %q would go through a proxy whose address cannot be parsed: correct HTTP_PROXY or HTTPS_PROXY in the environment", field, display(u))
 	}
 	return u, nil
 }

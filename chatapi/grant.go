@@ -1,7 +1,6 @@
 package chatapi
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -74,7 +73,7 @@ func (g *grant) failed(ctx context.Context, err error, took time.Duration) *Erro
 		detail = strings.TrimSuffix(reply.ErrorCode+": "+reply.ErrorDescription, ": ")
 	}
 	kind := classifyToken(status, known)
-	if kind == Credential && reply.ErrorCode == "" && bytes.HasPrefix(bytes.TrimSpace(reply.Body), []byte("<")) {
+	if kind == Credential && reply.ErrorCode == "" && isPage(reply.Response.Header, reply.Body) {
 		// A proxy's word: the token server was not asked, and the credential may be right.
 		kind, detail = Temporary, "a web page instead of a token server's answer"
 	}

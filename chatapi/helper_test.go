@@ -44,6 +44,7 @@ func newClient(t testing.TB, chat, token string, timeout time.Duration) *Client 
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.tokens.patience = time.Minute // the machine may be slow
 	t.Cleanup(c.http.CloseIdleConnections)
 	return c
 }

@@ -161,6 +161,13 @@ func TestReplies(t *testing.T) {
 		"data empty text":    {body: `{"success":true,"data":""}`, kind: Unreadable, maybe: true},
 		"errors object":      {body: `{"success":true,"data":{"errors":{"b":"r"}}}`, kind: Unreadable, maybe: true},
 		"errors true":        {body: `{"success":true,"data":{"errors":true}}`, kind: Unreadable, maybe: true},
+		"in another object":  {body: `{"result":` + ok + `}`, kind: Unreadable, maybe: true, detail: "neither success nor data"},
+		"in a text":          {body: `{"statusCode":200,"body":"{\"success\":true,\"data\":{\"errors\":[]}}"}`, kind: Unreadable, maybe: true},
+		"in a text, spaced":  {body: `{"body":"{ \"success\" : true }"}`, kind: Unreadable, maybe: true},
+		"named under error":  {body: `{"success":true,"data":{"error":[{"user_ids":["b"],"reason":"r"}]}}`, kind: Unreadable, maybe: true, detail: "another place"},
+		"named deeper":       {body: `{"success":true,"data":{"result":{"errors":[{"userIds":["b"]}]}}}`, kind: Unreadable, maybe: true, detail: "another place"},
+		"named elsewhere":    {body: `{"success":true,"errors":[],"data":{"failed":[{"user_ids":["b"]}]}}`, kind: Unreadable, maybe: true, detail: "another place"},
+		"false, elsewhere":   {body: `{"success":false,"result":[{"user_ids":["b"],"reason":"r"}]}`, kind: Unreadable, maybe: true, detail: "another place"},
 		"huge":               {body: `{"success":true,` + strings.Repeat(" ", minReplyLimit) + ok[1:], kind: Unreadable, maybe: true, detail: "longer than 1048576 bytes"},
 		"huge when unpacked": {body: gzipped(`{"success":true,` + strings.Repeat(" ", minReplyLimit) + ok[1:]), kind: Unreadable, maybe: true},
 	} {

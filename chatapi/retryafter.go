@@ -1,6 +1,7 @@
 package chatapi
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -132,7 +133,7 @@ func number(text string, unit time.Duration, now time.Time) (time.Duration, bool
 	}
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return maxRetryAfter, strings.Count(text, ".") <= 1 // digits only: the error is that it is huge
+		return maxRetryAfter, errors.Is(err, strconv.ErrRange) // it is huge
 	}
 	if unit == time.Second && n >= epoch*1e3 {
 		n /= 1e3

@@ -19,6 +19,7 @@ func TestRetryAfter(t *testing.T) {
 		{[]string{"Retry-After", "-5"}, none},
 		{[]string{"Retry-After", "-5s"}, none},
 		{[]string{"Retry-After", "1.2.3"}, none},
+		{[]string{"Retry-After", "."}, none},
 		{[]string{"Retry-After", "0"}, 0},
 		{[]string{"Retry-After", "17"}, 17 * time.Second},
 		{[]string{"Retry-After", " 17 "}, 17 * time.Second},

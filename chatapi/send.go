@@ -51,11 +51,14 @@ func (c *Client) Send(ctx context.Context, n Notification) (Report, error) {
 const mostRepeats = 3
 
 // deliver makes one attempt, and makes it again when the server certainly did not look
-// at it: the connection was about to be closed. That is nobody's failure.
-func (c *Client) deliver(ctx context.Context, n Notification, body []byte, token string) (Report, *Error) {
+// at it: the connection was about to be closed. That is nobody's failure. All of it has
+// the time of one attempt.
+func (c *Client) deliver(caller context.Context, n Notification, body []byte, token string) (Report, *Error) {
+	ctx, cancel := context.WithTimeout(caller, c.timeout)
+	defer cancel()
 	for repeat := 0; ; repeat++ {
 		conns := c.conns.take()
-		report, failure := c.attempt(ctx, conns, n, body, token)
+		report, failure := c.attempt(ctx, caller, conns, n, body, token)
 		if failure == nil || !errors.Is(failure.Err, errUnprocessed) || repeat == mostRepeats || ctx.Err() != nil {
 			c.conns.learn(conns, c.blank.Host, judge(failure))
 			return report, failure
@@ -67,10 +70,8 @@ func (c *Client) deliver(ctx context.Context, n Notification, body []byte, token
 }
 
 // attempt makes one POST with token and reads what comes back. The error of a call that
-// the server did not look at wraps errUnprocessed.
-func (c *Client) attempt(caller context.Context, conns *generation, n Notification, body []byte, token string) (Report, *Error) {
-	ctx, cancel := context.WithTimeout(caller, c.timeout)
-	defer cancel()
+// the server did not look at wraps errUnprocessed. The caller's context is the one behind ctx.
+func (c *Client) attempt(ctx, caller context.Context, conns *generation, n Notification, body []byte, token string) (Report, *Error) {
 	out := &outgoing{body: body}
 	req := out.request(ctx, c.blank)
 	req.Header = c.header(token)
@@ -125,14 +126,14 @@ func (c *Client) failed(resp *http.Response, n Notification, token string) *Erro
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return failure // its body is a connection that never ends
 	}
-	defer endSoon(resp)()
+	defer endSoon(resp, c.endPatience)()
 	hide := c.private(n, token)
 	if to := redirect(resp); to != "" {
 		failure.Detail = hide.excerpt("redirected to "+to, maxDetail)
-		_, _ = readBody(resp, maxFailureBody)
+		_, _ = readBody(resp, maxFailureBody, c.endPatience)
 		return failure
 	}
-	text, _ := readBody(resp, maxFailureBody) // a body that breaks off changes nothing
+	text, _ := readBody(resp, maxFailureBody, c.endPatience) // a body that breaks off changes nothing
 	text = decoded(resp.Header, text, maxFailureBody)
 	failure.page = isPage(resp.Header, text)
 	failure.Kind = classify(resp.StatusCode, known, failure.page)
@@ -143,7 +144,7 @@ func (c *Client) failed(resp *http.Response, n Notification, token string) *Erro
 // read turns a 2xx into a report, or says why it cannot.
 func (c *Client) read(caller context.Context, resp *http.Response, n Notification, token string) (Report, *Error) {
 	limit := max(minReplyLimit, replyPerRecipient*len(n.WovenIDs))
-	text, broke := readBody(resp, limit)
+	text, broke := readBody(resp, limit, c.endPatience)
 	text = decoded(resp.Header, text, limit)
 	if len(text) == 0 && broke == nil && accepted(resp.StatusCode) {
 		return Report{Status: resp.StatusCode, Doubt: "the reply is empty: the status says that the call was accepted, and not who was reached"}, nil

@@ -39,10 +39,11 @@ type fetchFunc func(ctx context.Context) (token string, lifetime time.Duration, 
 //	its end, a 401   ─▶ the calls concerned wait for the fresh one, for a second at most
 //	a failed request ─▶ a pause: until it is over, who cannot do without a fresh token gets the failure
 type tokenCache struct {
-	op      string
-	timeout time.Duration // of one fetch
-	longest time.Duration // that the endpoint may ask to wait
-	fetch   fetchFunc
+	op       string
+	timeout  time.Duration // of one fetch
+	patience time.Duration // of a call that waits for one
+	longest  time.Duration // that the endpoint may ask to wait
+	fetch    fetchFunc
 
 	mu      sync.Mutex
 	token   string    // "" for none
@@ -72,12 +73,12 @@ type refresh struct {
 // returned again only if another was fetched on account of a 401 just before. A refresh that fails
 // does so for all who wait for it. When ctx or the patience for it ends first, the refresh goes on.
 func (c *tokenCache) get(ctx context.Context, refused string) (string, *Error) {
-	return c.wait(ctx, refused, tokenPatience)
+	return c.wait(ctx, refused, c.patience)
 }
 
 // check is get with all the time that a refresh may take.
 func (c *tokenCache) check(ctx context.Context) *Error {
-	_, failure := c.wait(ctx, "", c.timeout+tokenPatience)
+	_, failure := c.wait(ctx, "", c.timeout+c.patience)
 	return failure
 }
 

@@ -189,7 +189,7 @@ func TestWaitersShareARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var fetches, failures atomic.Int32
 		broken := true
-		c := tokenCache{timeout: time.Minute, fetch: func(ctx context.Context) (string, time.Duration, *Error) {
+		c := tokenCache{timeout: time.Minute, patience: tokenPatience, fetch: func(ctx context.Context) (string, time.Duration, *Error) {
 			fetches.Add(1)
 			select {
 			case <-time.After(900 * time.Millisecond):

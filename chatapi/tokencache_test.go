@@ -27,7 +27,7 @@ func inTokenWorld(t *testing.T, lifetime time.Duration, test func(*tokenWorld)) 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &tokenWorld{t: t, began: time.Now(), lifetime: lifetime}
-		w.timeout, w.longest = time.Minute, 30*time.Minute
+		w.timeout, w.patience, w.longest = time.Minute, tokenPatience, 30*time.Minute
 		w.fetch = func(context.Context) (string, time.Duration, *Error) {
 			w.asked = append(w.asked, time.Since(w.began))
 			time.Sleep(w.took)

@@ -2,7 +2,6 @@ package chatapi
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"math"
@@ -17,9 +16,6 @@ import (
 
 // maxTokenReply bounds, in bytes, what is read of the token endpoint's answer.
 const maxTokenReply = 1 << 20
-
-// leniently reads what must not be refused for a blemish that changes nothing.
-var leniently = json.JoinOptions(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 
 // plainReplies writes the answers of a token endpoint as golang.org/x/oauth2 reads them. That takes
 // JSON under some media types only, expires_in as an integer only, and a negative one for a date in
@@ -53,15 +49,7 @@ func readTokenReply(resp *http.Response) ([]byte, error) {
 		return nil, nil // its body is a connection that never ends
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenReply))
-	if !bytes.HasPrefix(text, []byte("\x1f\x8b")) {
-		return text, err
-	}
-	// Some gateways compress although nobody asked for it.
-	unzip, err := gzip.NewReader(bytes.NewReader(text))
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(io.LimitReader(unzip, maxTokenReply))
+	return decoded(resp.Header, text, maxTokenReply), err
 }
 
 // tokenReply is an answer with or without a token, written plainly.
@@ -75,12 +63,12 @@ type tokenReply struct {
 // parseTokenReply reads JSON or a form, whatever it was sent as. The type of the token decides
 // nothing: the API's document knows Bearer only, and token servers call it by several names.
 func parseTokenReply(text []byte) (tokenReply, bool) {
-	text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+	text = bytes.TrimSpace(inUTF8(text))
 	field := func(string) string { return "" }
 	if bytes.HasPrefix(text, []byte("{")) {
-		value, err := jsontext.NewDecoder(bytes.NewReader(text), leniently).ReadValue() // not what stands behind it
+		value, err := jsontext.NewDecoder(bytes.NewReader(text), lenient).ReadValue() // not what stands behind it
 		var object map[string]jsontext.Value
-		if err != nil || json.Unmarshal(value, &object, leniently) != nil {
+		if err != nil || json.Unmarshal(value, &object, lenient) != nil {
 			return tokenReply{}, false
 		}
 		field = func(name string) string { return plainText(object[name]) }
@@ -99,7 +87,7 @@ func plainText(value jsontext.Value) string {
 	var text string
 	switch value.Kind() {
 	case '"':
-		_ = json.Unmarshal(value, &text, leniently)
+		_ = json.Unmarshal(value, &text, lenient)
 		return text
 	case 'n':
 		return ""

@@ -35,8 +35,12 @@ type notReply struct {
 
 func (e *notReply) Error() string { return "read the reply: " + e.why }
 
-// replyMember finds members that only a reply of the API has.
-var replyMember = regexp.MustCompile(`(?i)"(success|user_?ids?)"\s*:`)
+// replyMember finds members that only a reply of the API has, and idsMember those that name
+// recipients, also where a gateway put the reply into a text of its own.
+var (
+	replyMember = regexp.MustCompile(`(?i)"(success|user_?ids?)\\*"\s*:`)
+	idsMember   = regexp.MustCompile(`(?i)"user_?ids?\\*"\s*:`)
+)
 
 // decodeReply reads the body of a 2xx by the schema that the API documents. It is
 // strict about success and data.errors, since they decide who gets the message again, and
@@ -52,11 +56,14 @@ func decodeReply(text []byte) (reply, error) {
 	said := wire.Success
 	switch {
 	case !said.there && !wire.Data.there && !wire.Errors.there:
-		return reply{}, &notReply{why: "it has neither success nor data", foreign: true}
+		return reply{}, &notReply{why: "it has neither success nor data", foreign: !replyMember.Match(text)}
 	case said.twice:
 		return reply{}, &notReply{why: "success is said twice, and differently"}
 	case !said.there:
 		return reply{}, &notReply{why: "success is missing"}
+	}
+	if !wire.Data.Errors.there && len(wire.Errors.list) == 0 && idsMember.Match(text) {
+		return reply{}, &notReply{why: "it names recipients in another place than data.errors"}
 	}
 	r := reply{success: said.value, info: string(wire.Info), errors: append(wire.Data.Errors.list, wire.Errors.list...)}
 	if said.value && !wire.Data.Errors.there && !wire.Errors.there {

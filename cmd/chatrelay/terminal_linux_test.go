@@ -113,6 +113,19 @@ func TestForeignTextInTheLog(t *testing.T) {
 	}
 }
 
+// The log of a worker has them too.
+func TestColoursOfAWorker(t *testing.T) {
+	s := newSystem(t, chatapitest.Config{})
+	cmd, shown := startOnTerminal(t, s.env(), "worker", "--log-format", "auto")
+	s.eventually(patience, "a line of the log", func() bool { return strings.Contains(shown.String(), "worker started") })
+	if !strings.Contains(shown.String(), "\x1b[") {
+		t.Errorf("it shows %q", shown.String())
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	<-shown.ended
+}
+
 // There are colours on a terminal, unless it is a dumb one or they are not wanted.
 func TestColours(t *testing.T) {
 	t.Parallel()

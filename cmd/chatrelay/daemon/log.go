@@ -21,12 +21,8 @@ func NewLogger(out io.Writer, format, level string) (zerolog.Logger, error) {
 	if err != nil || level == "" {
 		return zerolog.Nop(), fmt.Errorf("log level %q is not one of debug, info, warn, error", level)
 	}
-	terminal := term.IsTerminal(out)
-	if w, ok := out.(*LogWriter); ok {
-		terminal = term.IsTerminal(w.out)
-	}
 	switch {
-	case format == "console", format == "auto" && terminal:
+	case format == "console", format == "auto" && term.IsTerminal(out):
 		out = zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: !term.Colours(out)}
 	case format != "json" && format != "auto":
 		return zerolog.Nop(), fmt.Errorf("log format %q is not one of auto, console, json", format)

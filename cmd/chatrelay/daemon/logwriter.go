@@ -42,6 +42,14 @@ func NewLogWriter(out io.Writer) *LogWriter {
 // Write takes a line. It never waits and never fails.
 func (w *LogWriter) Write(line []byte) (int, error) { return w.lines.Write(line) }
 
+// Fd is by what a terminal is known: that of the stream beneath, or none.
+func (w *LogWriter) Fd() uintptr {
+	if f, ok := w.out.(interface{ Fd() uintptr }); ok {
+		return f.Fd()
+	}
+	return ^uintptr(0)
+}
+
 // Lost is how many lines could not be written.
 func (w *LogWriter) Lost() int64 { return w.lost.Load() }
 
