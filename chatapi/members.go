@@ -115,7 +115,7 @@ func readEntry(dec *jsontext.Decoder) (e replyError, err error) {
 				e.reason = string(reason)
 			}
 		default:
-			err = dec.SkipValue()
+			e.others, err = readIDs(dec, e.others)
 		}
 		if err != nil {
 			return e, err

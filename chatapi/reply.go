@@ -53,8 +53,12 @@ func (r reply) report(asked []string) Report {
 	people := newRegister(asked)
 	unknown := make(map[string]bool)
 	for _, e := range r.errors {
+		ids := e.ids
+		if len(ids) == 0 {
+			ids = people.among(e.others)
+		}
 		var named []string
-		for _, id := range e.ids {
+		for _, id := range ids {
 			ours, wanted := people.find(id)
 			switch {
 			case wanted && people.open[ours]:
@@ -68,7 +72,7 @@ func (r reply) report(asked []string) Report {
 				}
 			}
 		}
-		if len(e.ids) == 0 && report.Doubt == "" {
+		if len(ids) == 0 && report.Doubt == "" {
 			report.Doubt = "the reply holds a failure without saying whom it concerns"
 		}
 		if len(named) > 0 {
@@ -111,6 +115,16 @@ func (r *register) find(id string) (string, bool) {
 	}
 	ours := r.folded[fold(id)]
 	return ours, ours != ""
+}
+
+// among returns those of texts by which somebody is meant who was asked for.
+func (r *register) among(texts []string) (ids []string) {
+	for _, text := range texts {
+		if _, wanted := r.find(text); wanted {
+			ids = append(ids, text)
+		}
+	}
+	return ids
 }
 
 func fold(id string) string {

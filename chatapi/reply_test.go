@@ -111,6 +111,7 @@ func TestReplies(t *testing.T) {
 		"nobody, after another": {body: `{"success":true,"data":{"errors":[{"user_ids":["b"],"reason":"user not found"},{"user_ids":[]}]}}`, failures: one, doubt: "without saying whom"},
 		"user_ids null":         {body: errs(`null`, `"r"`), doubt: "without saying whom"},
 		"user_ids missing":      {body: `{"success":true,"data":{"errors":[{"reason":"r"}]}}`, doubt: "without saying whom"},
+		"named by another name": {body: `{"success":true,"data":{"errors":[{"recipients":[{"id":"b"}],"reason":"user not found","code":7}]}}`, failures: one},
 		"entry null":            {body: `{"success":true,"data":{"errors":[null]}}`, doubt: "without saying whom"},
 		"data missing":          {body: `{"success":true,"info":"x"}`, doubt: "leaves out data.errors"},
 		"data null":             {body: `{"success":true,"data":null}`, doubt: "leaves out data.errors"},

@@ -22,6 +22,7 @@ type reply struct {
 // replyError is an entry of data.errors.
 type replyError struct {
 	ids    []string
+	others []string // texts of members that do not belong there
 	reason string
 }
 
