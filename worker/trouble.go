@@ -64,7 +64,7 @@ func (p *part) wait(own bool, err *chatapi.Error) (wait time.Duration) {
 	if own {
 		wait = growing(gateFirst, gateGrowth, p.met().suspected)
 		// A pause that only this message meets stops its whole project each time: it asks for it ever more seldom.
-		wait = max(wait, growing(demanded(err), pausedGrowth, p.met().suspected+1))
+		wait = max(wait, growing(demanded(err), pausedGrowth, p.met().suspected))
 	}
 	if err.MayBeDelivered {
 		most := 0
