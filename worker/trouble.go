@@ -51,6 +51,7 @@ const (
 	aloneMax        = 15 * time.Minute
 	ambiguousFirst  = time.Second
 	ambiguousGrowth = 8
+	pausedGrowth    = 2 // of what the API demands, for a message whose calls alone meet that
 	// suspectedEnough is how often a recipient, or a message whoever it is for, fails alone before it is
 	// given up, where the API or a gateway before it objects to the call.
 	suspectedEnough = 5
@@ -62,6 +63,8 @@ const (
 func (p *part) wait(own bool, err *chatapi.Error) (wait time.Duration) {
 	if own {
 		wait = growing(gateFirst, gateGrowth, p.met().suspected)
+		// A pause that only this message meets stops its whole project each time: it asks for it ever more seldom.
+		wait = max(wait, growing(demanded(err), pausedGrowth, p.met().suspected))
 	}
 	if err.MayBeDelivered {
 		most := 0

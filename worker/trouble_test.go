@@ -41,6 +41,36 @@ func TestOneBadMessageDoesNotStarveItsProject(t *testing.T) {
 	})
 }
 
+// A message that alone is answered with a Retry-After does not keep its project paused.
+func TestOneLimitedMessageDoesNotPauseItsProjectForGood(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = func(c call) (chatapi.Report, error) {
+			if c.message == "poison" {
+				return chatapi.Report{}, &chatapi.Error{Kind: chatapi.Limited, Status: 429, RetryAfter: 5 * time.Second}
+			}
+			return okReport, nil
+		}
+		w.publish(text("p", "poison", "a"))
+		r := w.start(Config{Concurrency: 4, RetryFor: time.Hour})
+		for i := range 600 {
+			w.publish(text("p", fmt.Sprint("good", i), "a"))
+			time.Sleep(time.Second)
+		}
+		w.mu.Lock()
+		bad := 0
+		for _, c := range w.calls {
+			if c.message == "poison" {
+				bad++
+			}
+		}
+		w.mu.Unlock()
+		if bad < 3 || bad > 12 {
+			t.Errorf("%d pauses of five seconds in ten minutes on account of one message, want 3 to 12", bad)
+		}
+		w.finish(r, 3*time.Hour)
+	})
+}
+
 // Projects whose calls hang take neither all slots nor the worker's concurrency from the others.
 func TestHangingProjectsDoNotThrottleOthers(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
