@@ -47,11 +47,12 @@ type batch struct {
 	again             bool // lately there was a batch of the same key
 	mustFlush, sealed bool
 
-	jobs              int    // tasks at the start
-	size              int    // recipients at the start
-	permit            permit // of its call in flight
-	alone, maybeAlone bool   // how its next failure is to be understood; see judge
-	past              *past  // nil: there is none
+	jobs   int    // tasks at the start
+	size   int    // recipients at the start
+	permit permit // of its call in flight
+	// How its next failure is to be understood; see judge.
+	alone, maybeAlone, probesSize bool
+	past                          *past // nil: there is none
 
 	// Most batches have one part, and where messages are distinct one recipient: here they are.
 	one  [1]part

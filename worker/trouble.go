@@ -84,13 +84,15 @@ func growing(first time.Duration, growth float64, failures int) time.Duration {
 
 // judge says whose trouble it would be if the next call failed: maybe its own, when it failed before and
 // no other message is known to fail; surely, when calls of its project succeeded after that. What failed
-// alone once says nothing of its project from then on.
+// alone once says nothing of its project from then on. When other messages fail as well, it may still be
+// that all their calls are too large: so those that probe the gate become smaller.
 func (b *batch) judge(now time.Time, of *project) {
 	troubled, suspected := b.seen().troubled, b.next().met().suspected > 0
 	failed := !troubled.IsZero() || suspected
 	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
 	b.alone = b.maybeAlone && of.succeeded.After(later(troubled, now.Add(-suspicion)))
 	b.permit.own = b.alone || suspected
+	b.probesSize = failed && of.gate.wide
 }
 
 // callFailed records that the call of the last part failed. It goes again, as a whole or in halves, but
@@ -137,15 +139,30 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 				b.regroup()
 			}
 		}
-	case err.TimedOut(), b.alone && err.MayBeDelivered:
-		b.halve()
-		b.next().first = false // the other half may fail as well
-		res.resting = 2
+	case err.TimedOut(), b.probesSize && err.MayConcernMessage():
+		res.resting = b.divide(1)
+	case b.alone && err.MayBeDelivered:
+		res.resting = b.divide(2) // it has few tries left
 	case objection:
 		b.countRefusal(err)
 		b.halve()
 		res.resting = 0
 	}
+}
+
+// divide halves the last part so many times, each piece of it, and returns how many pieces there are.
+// Any of them may fail again.
+func (b *batch) divide(times int) (pieces int) {
+	from := len(b.parts) - 1
+	for range times {
+		for i := len(b.parts) - 1; i >= from; i-- {
+			if len(b.parts[i].recipients) > 1 {
+				b.parts[i], b.parts[len(b.parts)-1] = b.parts[len(b.parts)-1], b.parts[i]
+				b.halve()
+			}
+		}
+	}
+	return len(b.parts) - from
 }
 
 // rest lets the last parts wait, whose call failed, for some time at least, and those go first that may.
