@@ -97,10 +97,7 @@ func (c *callSize) confirm(now time.Time, accepted, refused int) {
 	if c.refused == 0 || refused < c.refused {
 		c.refused, c.again = refused, now.Add(sizeAgain)
 	}
-	if accepted > c.accepted && accepted < c.refused {
-		c.accepted = accepted
-	}
-	if c.accepted >= c.refused {
+	if accepted < c.refused && (accepted > c.accepted || c.accepted >= c.refused) {
 		c.accepted = accepted
 	}
 	c.sure = true
