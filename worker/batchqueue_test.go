@@ -106,3 +106,39 @@ func TestSetPool(t *testing.T) {
 		m["mine"] = struct{}{} // so that nobody else may get it
 	}
 }
+
+// What rested after a failure has its turn by the time from which it may go; it does not probe a gate
+// while there is anything else.
+func TestRestingBatchesHaveTheirTurn(t *testing.T) {
+	start := time.Now()
+	for _, c := range []struct {
+		name            string
+		rested          int // from when it may go, in milliseconds
+		other, otherDue int // when the other was begun, and is due; negative: there is none
+		now             int
+		probing         bool
+		want            string
+		at              int
+	}{
+		{"alone, not yet", 500, -1, 0, 100, false, "rested", 500},
+		{"alone, probing", 500, -1, 0, 600, true, "rested", 600},
+		{"before one begun later", 500, 600, 600, 700, false, "rested", 700},
+		{"after one begun earlier", 500, 400, 400, 700, false, "other", 700},
+		{"one begun later probes", 500, 600, 600, 700, true, "other", 700},
+		{"one begun later, not due yet, probes", 500, 600, 900, 700, true, "other", 900},
+		{"before one begun earlier that waits for more", 500, 400, 900, 300, false, "rested", 500},
+	} {
+		var q batchQueue
+		rested, other := newBatch(key{message: "rested"}, start), newBatch(key{message: "other"}, start.Add(time.Duration(c.other)*time.Millisecond))
+		from := start.Add(time.Duration(c.rested) * time.Millisecond)
+		rested.begun, rested.sealed, rested.parts[0].meet().notBefore = from, true, from
+		q.takeBack(start, rested)
+		if c.other >= 0 {
+			q.begin(other)
+		}
+		b, at := q.next(start.Add(time.Duration(c.now)*time.Millisecond), c.probing, func(*batch) time.Time { return start.Add(time.Duration(c.otherDue) * time.Millisecond) })
+		if b.key.message != c.want || at.Sub(start) != time.Duration(c.at)*time.Millisecond {
+			t.Errorf("%s: %s at %v, want %s at %d ms", c.name, b.key.message, at.Sub(start), c.want, c.at)
+		}
+	}
+}

@@ -226,3 +226,16 @@ func TestOldJobsAreTried(t *testing.T) {
 		})
 	})
 }
+
+// Trouble with the token is no call: a letter does not count it as one.
+func TestUnsentIsNoAttempt(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.answer = failing("p", 1e6, &chatapi.Error{Kind: chatapi.Credential, Status: 401, Unsent: true, RetryAfter: 20 * time.Second})
+		r := w.start(Config{RetryFor: time.Minute})
+		w.publish(text("p", "hello", "a"))
+		w.finish(r, time.Hour)
+		if l := w.letter(queue.Exhausted); l.Attempts != 0 || len(w.sent()) < 3 {
+			t.Errorf("%d tries, letter %+v", len(w.sent()), l)
+		}
+	})
+}

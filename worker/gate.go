@@ -40,10 +40,11 @@ type gate struct {
 	// err is why it closed, or is suspicious; nil after a success. While it is not nil, one call at a
 	// time goes: a probe.
 	err     *chatapi.Error
-	wide    bool   // it is not only suspect that fails
-	suspect string // the message that failed first
-	probes  int    // of other messages that failed since the gate last closed
-	failed  int    // calls since it was open
+	wide    bool      // it is not only suspect that fails
+	suspect string    // the message that failed first
+	retry   time.Time // when it goes again, while it is the only one
+	probes  int       // of other messages that failed since the gate last closed
+	failed  int       // calls since it was open
 	// hopeless says that suspect was called for in ever smaller calls, and nobody was accepted.
 	hopeless bool
 	backoff  *backoff.ExponentialBackOff
@@ -58,7 +59,10 @@ func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, ji
 	switch {
 	case asked == 0 && !err.Unsent && (g.err == nil || !g.wide && g.suspect == message):
 		g.err, g.closed, g.until, g.suspect = err, now, now, message
-		return g.next(jitter)
+		if !g.retry.After(now) { // what is called for in smaller calls counts as one failure
+			g.retry = now.Add(g.next(jitter))
+		}
+		return g.retry.Sub(now)
 	case g.wide && !began.After(g.closed):
 		if asked > 0 {
 			g.err, g.until = err, later(g.until, now.Add(asked))
@@ -92,10 +96,7 @@ func (g *gate) next(jitter float64) time.Duration {
 
 // closedFor is how long all calls of the project have to wait.
 func (g *gate) closedFor(now time.Time) time.Duration {
-	if !g.wide {
-		return 0
-	}
-	return max(0, g.until.Sub(now))
+	return max(0, g.until.Sub(now)) // of one that is suspicious, until has passed
 }
 
 // demanded is how long the gate must stay closed whatever the backoff says.

@@ -22,15 +22,15 @@ import (
 //	new concurrency=64 linger=20ms …        a core of this configuration (names as in Config)
 //	jobs project=p [message=hello] [to=(a,b)] [n=3] [distinct] [priority=urgent] [behind=9]
 //	     [deliver=1h] [later] [expires=1h] [age=1h] [attempts=1] [last-error=x] [redelivered] [deferrals=1]
-//	     [tried=(2*1,1*3)] [call-size=2]    calls for recipients that may have been delivered; Lease.CallSize
+//	     [tried=(2*1,1*3)] [call-size=2] [suspected=4]   what its history says
 //	                                        n jobs: of one message to n recipients, or of distinct ones
-//	answer 1 2 5-9 [status=503] [reject=(b)] [retry-after=3s] [ambiguous] [unreadable]
+//	answer 1 2 5-9 [status=503] [reject=(b)] [retry-after=3s] [ambiguous] [unreadable] [unsent]
 //	                                        the calls with these numbers come back; all: the last one,
 //	                                        and what follows it, until none follows
 //	pass 100ms                              time passes
 //	lapse 3                                 the lease on job 3 lapses
 //	work ack=fail|hang|do                   what becomes of acks (bury, defer, split) from now on
-//	close-gate project=p for=3h             another worker reports that its gate closed; for=0s: probe
+//	close-gate project=p for=3h [forbidden] another worker reports that its gate closed; for=0s: probe
 //	stop                                    the worker stops
 //	state                                   what every project has, and what keeps it from calling; of a
 //	                                        worker that stops, whether it is over and what it did not record
@@ -96,6 +96,9 @@ func (s *story) do(t *testing.T, d *datadriven.TestData) string {
 		}
 	case "close-gate":
 		c := Closure{ProjectID: text1(d, "project", "p"), Kind: chatapi.Limited, Status: 429}
+		if d.HasArg("forbidden") {
+			c.Kind, c.Status = chatapi.Credential, 403
+		}
 		if until := duration(t, text1(d, "for", "0s")); until > 0 {
 			c.Until = s.now.Add(until)
 		}
@@ -152,8 +155,9 @@ func (s *story) create(t *testing.T, d *datadriven.TestData) {
 }
 
 func (s *story) jobs(t *testing.T, d *datadriven.TestData) {
-	n, behind, deferrals, size, attempts := 1, 0, 0, 0, 0
+	n, behind, deferrals, size, attempts, suspected := 1, 0, 0, 0, 0, 0
 	d.MaybeScanArgs(t, "attempts", &attempts)
+	d.MaybeScanArgs(t, "suspected", &suspected)
 	d.MaybeScanArgs(t, "call-size", &size)
 	var tried []queue.Tried
 	if arg, ok := d.Arg("tried"); ok {
@@ -192,7 +196,7 @@ func (s *story) jobs(t *testing.T, d *datadriven.TestData) {
 			Job: job, Priority: queue.Priority(text1(d, "priority", "normal")), Stream: "NOTIFY_NORMAL", Seq: uint64(s.n), Behind: uint64(behind),
 			Redelivered: d.HasArg("redelivered"), History: queue.History{
 				PublishedAt: s.now.Add(-duration(t, text1(d, "age", "0s"))), LastError: text1(d, "last-error", ""), Deferrals: deferrals,
-				Attempts: attempts, Ambiguous: tried, CallSize: size,
+				Attempts: attempts, Ambiguous: tried, CallSize: size, Suspected: suspected,
 			},
 		}
 		if d.HasArg("later") {
@@ -214,7 +218,7 @@ func (s *story) answer(t *testing.T, d *datadriven.TestData) {
 	if status != 200 {
 		kinds := map[int]chatapi.Kind{400: chatapi.Refused, 413: chatapi.Refused, 401: chatapi.Credential, 403: chatapi.Credential, 404: chatapi.Misconfigured, 429: chatapi.Limited}
 		err = &chatapi.Error{
-			Kind: cmp.Or(kinds[status], chatapi.Temporary), Status: status, MayBeDelivered: d.HasArg("ambiguous"),
+			Kind: cmp.Or(kinds[status], chatapi.Temporary), Status: status, MayBeDelivered: d.HasArg("ambiguous"), Unsent: d.HasArg("unsent"),
 			RetryAfter: duration(t, text1(d, "retry-after", "0s")),
 		}
 	}

@@ -74,13 +74,12 @@ func (t *task) countTries(id string, calls int) {
 	t.tries[id] += calls
 }
 
-// remember puts what is known of the rest into the job's history, those who were tried most often first.
+// remember puts what is known of the rest into the job's history.
 func (t *task) remember() {
 	t.lease.Ambiguous = nil
 	if len(t.tries) == 0 {
 		return
 	}
-	slices.SortStableFunc(t.rest, func(a, b string) int { return t.tries[b] - t.tries[a] })
 	for _, id := range t.rest {
 		runs, calls := t.lease.Ambiguous, t.tries[id]
 		if n := len(runs); n > 0 && runs[n-1].Calls == calls {
