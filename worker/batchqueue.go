@@ -28,10 +28,12 @@ func (q *batchQueue) filled(b *batch) {
 
 // takeBack takes a sealed batch back after a call: to the front, or to rest until it may go again.
 func (q *batchQueue) takeBack(now time.Time, b *batch) {
-	if !b.next().met().notBefore.After(now) {
+	may := b.next().met().notBefore
+	if !may.After(now) {
 		q.sealed = slices.Insert(q.sealed, 0, b)
 		return
 	}
+	b.begun = may
 	at, _ := slices.BinarySearchFunc(q.resting, b, func(other, b *batch) int {
 		return cmp.Or(other.begun.Compare(b.begun), -1) // behind its equals
 	})

@@ -79,7 +79,7 @@ func TestBatchQueueTakeIf(t *testing.T) {
 	now := time.Time{}.Add(time.Hour)
 	for i, wait := range map[int]time.Duration{7: 0, 6: 3, 4: 1, 3: 2} {
 		b := batches[i]
-		b.parts[0].meet().notBefore, b.begun = now.Add(wait), now.Add(wait)
+		b.parts[0].meet().notBefore = now.Add(wait)
 		q.takeBack(now, b)
 	}
 	if !slices.Equal(q.sealed, []*batch{batches[7], batches[0], batches[1]}) || !slices.Equal(q.resting, []*batch{batches[4], batches[3], batches[6]}) {
@@ -131,7 +131,7 @@ func TestRestingBatchesHaveTheirTurn(t *testing.T) {
 		var q batchQueue
 		rested, other := newBatch(key{message: "rested"}, start), newBatch(key{message: "other"}, start.Add(time.Duration(c.other)*time.Millisecond))
 		from := start.Add(time.Duration(c.rested) * time.Millisecond)
-		rested.begun, rested.sealed, rested.parts[0].meet().notBefore = from, true, from
+		rested.sealed, rested.parts[0].meet().notBefore = true, from
 		q.takeBack(start, rested)
 		if c.other >= 0 {
 			q.begin(other)

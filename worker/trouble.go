@@ -184,7 +184,6 @@ func (b *batch) rest(now time.Time, parts int, wait time.Duration, err *chatapi.
 		}
 	}
 	slices.SortStableFunc(b.parts, func(p, q part) int { return q.met().notBefore.Compare(p.met().notBefore) })
-	b.begun = later(now, b.next().met().notBefore)
 }
 
 // regroup puts all parts together again: it is the message that fails, whoever it is for.
