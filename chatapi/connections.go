@@ -88,7 +88,7 @@ func (c *connections) replace(g *generation) {
 		return
 	}
 	now := time.Now()
-	next := &generation{transport: c.open(), made: now, end: now.Add(longestAge - rand.N(spreadAge)), failures: map[string]int{}}
+	next := &generation{transport: c.open(), made: now, end: now.Add(longestAge - rand.N(spreadAge)), failures: map[string]int{}} //nolint:gosec // not a secret: when connections end
 	c.mu.Lock()
 	c.current = next
 	c.mu.Unlock()

@@ -97,7 +97,7 @@ func TestMayBeDelivered(t *testing.T) {
 			if tc.is != nil && !errors.Is(failure, tc.is) {
 				t.Errorf("%v is not %v", failure, tc.is)
 			}
-			if late := tc.maybe && tc.is == context.DeadlineExceeded; failure.TimedOut() != late || failure.MayConcernMessage() != (tc.kind == Refused) {
+			if late := tc.maybe && errors.Is(tc.is, context.DeadlineExceeded); failure.TimedOut() != late || failure.MayConcernMessage() != (tc.kind == Refused) {
 				t.Errorf("%v: timed out: %v; may concern the message: %v", failure, failure.TimedOut(), failure.MayConcernMessage())
 			}
 		})

@@ -54,9 +54,9 @@ func (w *tokenWorld) has(refused, want string) {
 }
 
 // hasNone demands that there is none, and returns why.
-func (w *tokenWorld) hasNone(refused string) *Error {
+func (w *tokenWorld) hasNone() *Error {
 	w.t.Helper()
-	token, failure := w.get(w.t.Context(), refused)
+	token, failure := w.get(w.t.Context(), "")
 	if token != "" || failure == nil || !failure.Unsent {
 		w.t.Fatalf("at %v: %q, %+v; want an unsent failure", time.Since(w.began), token, failure)
 	}
@@ -116,7 +116,7 @@ func TestTokenServesUntilItsEnd(t *testing.T) {
 			t.Errorf("asked at %v, want a growing pause", w.asked)
 		}
 		before := len(w.asked)
-		if failure := w.hasNone(""); failure.Status != 503 || len(w.asked) != before+1 || failure.RetryAfter > 1200*time.Millisecond {
+		if failure := w.hasNone(); failure.Status != 503 || len(w.asked) != before+1 || failure.RetryAfter > 1200*time.Millisecond {
 			t.Errorf("at its end: %v, asked at %v", failure, w.asked)
 		}
 		w.fails = nil
@@ -142,7 +142,7 @@ func TestTokenFailureIsRemembered(t *testing.T) {
 			inTokenWorld(t, time.Minute, func(w *tokenWorld) {
 				w.fails = &tc.failure
 				for i := range tc.min {
-					first := w.hasNone("")
+					first := w.hasNone()
 					pause := first.RetryAfter
 					if pause < tc.min[i] || pause > tc.max[i]+time.Millisecond {
 						t.Errorf("pause %d: %v, want %v to %v", i+1, pause, tc.min[i], tc.max[i])
@@ -151,7 +151,7 @@ func TestTokenFailureIsRemembered(t *testing.T) {
 						t.Errorf("%v", first)
 					}
 					time.Sleep(pause / 2)
-					if again := w.hasNone(""); again == first || again.Status != first.Status || again.RetryAfter > pause/2+time.Millisecond || again.RetryAfter < pause/2-time.Millisecond {
+					if again := w.hasNone(); again == first || again.Status != first.Status || again.RetryAfter > pause/2+time.Millisecond || again.RetryAfter < pause/2-time.Millisecond {
 						t.Errorf("half of the pause later: %v after %v", again, first)
 					}
 					if len(w.asked) != i+1 {
@@ -163,7 +163,7 @@ func TestTokenFailureIsRemembered(t *testing.T) {
 				w.has("", "token-1")
 				w.fails = &tc.failure
 				w.at(24 * time.Hour)
-				if failure := w.hasNone(""); failure.RetryAfter > tc.max[0]+time.Millisecond {
+				if failure := w.hasNone(); failure.RetryAfter > tc.max[0]+time.Millisecond {
 					t.Errorf("after a success: %v, want the first pause", failure)
 				}
 			})
@@ -193,7 +193,7 @@ func TestTokenServerThatHangs(t *testing.T) {
 		w.took = 10 * time.Second
 		for _, at := range []time.Duration{0, time.Second, 3 * time.Second} {
 			w.at(at)
-			failure := w.hasNone("")
+			failure := w.hasNone()
 			if waited := time.Since(w.began); failure.Kind != Temporary || failure.RetryAfter != time.Second || waited != max(at, time.Second) {
 				t.Errorf("asked at %v: %v at %v", at, failure, waited)
 			}

@@ -64,7 +64,7 @@ func authorities() []byte {
 	}
 	var parts [][]byte
 	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil {
+		if text, err := os.ReadFile(file); err == nil { //nolint:gosec // whoever sets the environment says which files are trusted
 			parts = append(parts, text)
 			break
 		}
@@ -79,7 +79,7 @@ func authorities() []byte {
 				continue
 			}
 			seen[file] = true
-			if text, err := os.ReadFile(file); err == nil {
+			if text, err := os.ReadFile(file); err == nil { //nolint:gosec // whoever sets the environment says which files are trusted
 				parts = append(parts, text)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Frame types and flags of RFC 9113 section 6.
@@ -44,7 +45,7 @@ type Server struct {
 // Start serves handler, but answers the calls on the first so many connections with frames.
 // A connection counts when it gets a call.
 func Start(handler http.Handler, connections int32, how Answer) *Server {
-	s := &Server{Server: httptest.NewUnstartedServer(handler), inner: &http.Server{Handler: handler, Protocols: new(http.Protocols)}}
+	s := &Server{Server: httptest.NewUnstartedServer(handler), inner: &http.Server{Handler: handler, Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute}}
 	s.inner.Protocols.SetUnencryptedHTTP2(true)
 	decrypted := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	go func() { _ = s.inner.Serve(decrypted) }()

@@ -72,6 +72,8 @@ func (f *workerFlags) check() error {
 		return usagef("--retry-for %v: must be more than zero", f.worker.RetryFor)
 	case f.api.Timeout <= 0:
 		return usagef("--call-timeout %v: must be more than zero", f.api.Timeout)
+	case f.worker.MaxAmbiguous < 1:
+		return usagef("--max-ambiguous %d: must be 1 or more", f.worker.MaxAmbiguous)
 	case f.worker.MaxRetryAfter <= 0:
 		return usagef("--max-retry-after %v: must be more than zero", f.worker.MaxRetryAfter)
 	case f.worker.Grace <= 0:
