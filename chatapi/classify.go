@@ -71,6 +71,8 @@ func mayConcernMessage(status int) bool {
 	switch status {
 	case http.StatusInternalServerError:
 		return true
+	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect: // to a page that says what was blocked
+		return true
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusProxyAuthRequired, http.StatusRequestTimeout,
 		http.StatusLengthRequired, http.StatusPreconditionFailed, http.StatusExpectationFailed, http.StatusMisdirectedRequest,
 		http.StatusTooEarly, http.StatusUpgradeRequired, http.StatusPreconditionRequired, http.StatusTooManyRequests,

@@ -39,9 +39,9 @@ func maybe(status int) bool {
 	return status >= 500 && status <= 599 && !slices.Contains([]int{501, 503, 505, 511, 521, 522, 523, 525, 526}, status)
 }
 
-// concerns lists the 4xx that cannot be about message or recipients.
+// concerns is false for what cannot be about message or recipients.
 func concerns(status int) bool {
-	return status == 500 || status >= 400 && status <= 499 &&
+	return slices.Contains([]int{302, 303, 307, 500}, status) || status >= 400 && status <= 499 &&
 		!slices.Contains([]int{401, 402, 407, 408, 411, 412, 417, 421, 425, 426, 428, 429, 431}, status)
 }
 

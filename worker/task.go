@@ -14,8 +14,8 @@ type task struct {
 	open   int          // recipients without an outcome
 	failed []failure
 	state  taskState
-	// doubted is set when a call since the lease began failed and may have been delivered.
-	doubted bool
+	// marked is set when a call since the lease began failed in a way that its history is to remember.
+	marked bool
 	// tries counts, for recipients of whom there were any, the calls that failed and may have been
 	// delivered: before they came into their part of a batch.
 	tries map[string]int
@@ -128,7 +128,7 @@ func (t *task) close(recipients int) (settledNow bool) {
 
 // touched reports whether anything is known yet; what is untouched can simply be given back.
 func (t *task) touched() bool {
-	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.doubted
+	return t.open < len(t.lease.Job.WovenIDs) || len(t.failed) > 0 || t.marked
 }
 
 // remaining are the recipients without an outcome, of a task that is in no batch any more.

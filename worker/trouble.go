@@ -109,8 +109,10 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	}
 	if err.MayBeDelivered {
 		met.ambiguous++
+	}
+	if b.permit.own || err.MayBeDelivered {
 		for _, t := range last.tasks() {
-			t.doubted = true
+			t.marked = true
 		}
 	}
 	single := b.cost() == 1
