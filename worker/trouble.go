@@ -145,6 +145,8 @@ func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 		res.resting = b.divide(1)
 	case b.alone && err.MayBeDelivered:
 		res.resting = b.divide(2) // it has few tries left
+	case objection && err.MayBeDelivered:
+		res.resting = b.divide(1) // each try waits: with others at once all would be spent in a moment
 	case objection:
 		b.countRefusal(err)
 		b.halve()
