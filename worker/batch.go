@@ -158,7 +158,9 @@ func (b *batch) dissolve() []*task {
 			if t.rest == nil {
 				all = append(all, t)
 				t.lease.Suspected, t.lease.CallSize = 0, size
+				t.back = met.notBefore
 			}
+			t.back = earlier(t.back, met.notBefore)
 			t.rest = append(t.rest, r.id)
 			t.lease.Suspected = max(t.lease.Suspected, met.suspected)
 			t.countTries(r.id, met.ambiguous)

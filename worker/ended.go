@@ -39,10 +39,10 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 // takeBack takes a batch back that goes again. If that is after a while, its jobs go back to the queue
 // until then.
 func (s *schedule) takeBack(now time.Time, b *batch) []*task {
-	if at := b.next().met().notBefore; at.Sub(now) > deferAfter {
+	if b.next().met().notBefore.Sub(now) > deferAfter {
 		tasks := b.dissolve()
 		for _, t := range tasks {
-			t.retryAt(now, at, s.cfg.RetryFor)
+			t.retryAt(now, t.back, s.cfg.RetryFor)
 		}
 		return tasks
 	}

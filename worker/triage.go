@@ -55,7 +55,7 @@ func (t *task) block(now time.Time, closed *gate, retryFor time.Duration) {
 	case last != "" && !now.Before(t.end(retryFor)):
 		t.failAll(queue.Exhausted, t.lease.LastError, t.lease.LastStatus)
 	default:
-		t.retryAt(now, closed.until, retryFor)
+		t.retryAt(now, later(closed.until, t.back), retryFor)
 	}
 }
 
