@@ -244,3 +244,22 @@ func BenchmarkDecodeJob(b *testing.B) {
 		})
 	}
 }
+
+func TestTriesOfSomeRecipients(t *testing.T) {
+	all := []Tried{{3, 1}, {2, 0}, {4, 2}}
+	for _, c := range []struct {
+		from, recipients int
+		want             []Tried
+	}{
+		{0, 9, all},
+		{0, 3, []Tried{{3, 1}}},
+		{1, 3, []Tried{{2, 1}, {1, 0}}},
+		{4, 2, []Tried{{1, 0}, {1, 2}}},
+		{8, 5, []Tried{{1, 2}}},
+		{9, 1, nil},
+	} {
+		if got := triedOf(all, c.from, c.recipients); !slices.Equal(got, c.want) {
+			t.Errorf("of %d from %d on: %v, want %v", c.recipients, c.from, got, c.want)
+		}
+	}
+}

@@ -127,6 +127,19 @@ func decodeHistory(header nats.Header) (h History) {
 	return h
 }
 
+// triedOf is what all says of some recipients of a job, from one on.
+func triedOf(all []Tried, from, recipients int) (some []Tried) {
+	first := 0
+	for _, t := range all {
+		begin, end := max(first, from), min(first+t.Recipients, from+recipients)
+		if begin < end {
+			some = append(some, Tried{Recipients: end - begin, Calls: t.Calls})
+		}
+		first += t.Recipients
+	}
+	return some
+}
+
 func encodeTried(all []Tried) string {
 	var b strings.Builder
 	for i, t := range all {

@@ -110,8 +110,10 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	parts := l.Job.parts(limit)
 	msgs := make([]*nats.Msg, len(parts))
+	history := l.History
 	for i, part := range parts {
-		msg, err := requeueMessage(l, part, l.History)
+		history.Ambiguous = triedOf(l.Ambiguous, i*limit, len(part.WovenIDs))
+		msg, err := requeueMessage(l, part, history)
 		if err != nil {
 			return err
 		}

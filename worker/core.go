@@ -102,7 +102,7 @@ func (c *core) stop(now time.Time) {
 func (c *core) unstarted(now time.Time) (release []*queue.Lease) {
 	for _, t := range append(c.schedule.drain(now), c.completer.unsplit()...) {
 		if t.touched() {
-			t.state, t.back = returning, later(now, t.back)
+			t.returnAt(later(now, t.back))
 			c.completer.add(now, t)
 			continue
 		}
