@@ -81,12 +81,6 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 		}
 	}
 	p := &b.parts[0]
-	if n := t.lease.Suspected; n > 0 {
-		p.meet().suspected = max(p.met().suspected, n)
-	}
-	if size := t.lease.CallSize; size > 0 && (b.seen().limit == 0 || size < b.seen().limit) {
-		b.note().limit = size
-	}
 	before := len(p.recipients)
 	for _, id := range ids {
 		if !b.take(id, p.recipients[:before]) {
@@ -94,6 +88,12 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 			return false
 		}
 		p.recipients = append(p.recipients, recipient{t, id})
+	}
+	if n := t.lease.Suspected; n > 0 {
+		p.meet().suspected = max(p.met().suspected, n)
+	}
+	if size := t.lease.CallSize; size > 0 && (b.seen().limit == 0 || size < b.seen().limit) {
+		b.note().limit = size
 	}
 	b.joined = now
 	b.size += len(ids)

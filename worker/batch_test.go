@@ -255,3 +255,18 @@ func TestSettleLapsedLease(t *testing.T) {
 		}
 	})
 }
+
+// What is known of a job that has no room in a batch says nothing of the batch.
+func TestABatchLearnsNothingFromAJobThatItDoesNotTake(t *testing.T) {
+	now := time.Now()
+	b := newBatch(key{}, now)
+	var sets setPool
+	b.add(now, newTask(&queue.Lease{Job: queue.Job{WovenIDs: []string{"a"}}}), 10, &sets)
+	known := &queue.Lease{Job: queue.Job{WovenIDs: []string{"a"}}, History: queue.History{Suspected: 3, CallSize: 1}}
+	if b.add(now, newTask(known), 10, &sets) {
+		t.Fatal("a recipient stands in twice")
+	}
+	if b.next().met().suspected != 0 || b.seen().limit != 0 {
+		t.Errorf("the batch is suspected %d times, and its calls may have %d recipients", b.next().met().suspected, b.seen().limit)
+	}
+}

@@ -116,11 +116,13 @@ func (c *callSize) known() int {
 func (c *callSize) learn(now time.Time, b *batch, res *result) (changed, again bool) {
 	before, recipients := c.known(), res.recipients
 	switch {
+	case recipients == 0: // the call was given up, which may have been the trial
+		c.trying = false
 	case res.err == nil:
 		c.accept(recipients)
 	case res.accepted():
 		c.refuse(now, recipients, b.key.message)
-	case recipients == 0 || recipients > c.accepted:
+	case recipients > c.accepted:
 		c.trying = false // another trial will tell
 	}
 	switch past, over := b.seen(), len(b.parts) == 0; {
@@ -130,5 +132,6 @@ func (c *callSize) learn(now time.Time, b *batch, res *result) (changed, again b
 	case past.disproved, over && past.accepted:
 		c.confirm(now, past.mostAccepted, past.leastRefused)
 	}
-	return c.known() != before, before > 0 && c.known() > 0
+	known := c.known()
+	return known != before && (known > 0 || c.refused == 0), before > 0 && known > 0
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
 )
 
 // What an API takes in a call is found by few refusals, whatever it is, and is not mistaken for what a bad
@@ -104,5 +106,30 @@ func TestCallSize(t *testing.T) {
 	c.refuse(now, 40, "nine") // it takes less than before
 	if n := c.limit(now, 500); n != 20 {
 		t.Errorf("calls of %d after the API took less, want 20", n)
+	}
+}
+
+// A trial that was given up is not waited for, and an API that takes less than before does not take more.
+func TestCallSizeAfterASurprise(t *testing.T) {
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	b := newBatch(key{message: "m"}, now)
+	c := callSize{accepted: 100, refused: 200, sure: true, again: now.Add(sizeAgain)}
+	c.begin(150)
+	if n := c.limit(now, 500); n != 100 {
+		t.Errorf("calls of %d beside a trial", n)
+	}
+	c.learn(now, b, &result{})
+	if n := c.limit(now, 500); n != 150 {
+		t.Errorf("calls of %d after a trial that was given up, want another one", n)
+	}
+	for _, message := range []string{"one", "two"} {
+		b.key.message = message
+		refused := &result{recipients: 100, err: &chatapi.Error{Kind: chatapi.Refused, Status: 400}}
+		if changed, _ := c.learn(now, b, refused); changed {
+			t.Errorf("after calls of 100 were refused, %d is said to be what the API takes", c.known())
+		}
+	}
+	if n := c.limit(now, 500); n != 50 {
+		t.Errorf("calls of %d after calls of 100 were refused", n)
 	}
 }
