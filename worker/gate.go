@@ -31,7 +31,8 @@ const (
 // our "closed". The zero value is open.
 //
 //	open ─▶ suspicious  one message failed: it waits, others go, one call at a time
-//	     ─▶ closed      another failed as well, or the API asked for a pause: all wait
+//	     ─▶ closed      another failed as well, or another call for it in a way that no message causes, or
+//	                    the API asked for a pause: all wait
 //
 // A success opens it.
 type gate struct {
@@ -50,14 +51,14 @@ type gate struct {
 	backoff  *backoff.ExponentialBackOff
 }
 
-// fail takes down that a call for a message failed, which began at some time, and returns how long the
-// message is to wait, give or take the jitter, a part of it. The many calls that were in flight together
-// when the API went down count as one failure.
-func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, jitter float64) time.Duration {
+// fail takes down that a call for a message failed, which began at some time, again if it was not the
+// first for its jobs, and returns how long the message is to wait, give or take the jitter, a part of it. The
+// many calls that were in flight together when the API went down count as one failure.
+func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, again bool, jitter float64) time.Duration {
 	asked := demanded(err)
 	g.failed++
 	switch {
-	case asked == 0 && !err.Unsent && (g.err == nil || !g.wide && g.suspect == message):
+	case asked == 0 && !err.Unsent && (g.err == nil || !g.wide && g.suspect == message && (again || err.MayConcernMessage())):
 		g.err, g.closed, g.until, g.suspect = err, now, now, message
 		if !g.retry.After(now) { // what is called for in smaller calls counts as one failure
 			g.retry = now.Add(g.next(jitter))

@@ -170,6 +170,7 @@ func (p *permits) sharers() int {
 type permit struct {
 	probe bool // of a closed gate
 	own   bool // what it meets says nothing of others; see judge
+	again bool // it is not the first for its jobs
 	cuts  int  // how often the limiter had been halved by then
 }
 
@@ -216,7 +217,7 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 	}
 	pr.successes = 0
 	before := pr.gate.err
-	wait = pr.gate.fail(now, began, res.err, b.key.message, p.jitter)
+	wait = pr.gate.fail(now, began, res.err, b.key.message, b.permit.again, p.jitter)
 	if pr.gate.wide || len(b.parts) > 0 {
 		return wait, gateFailed
 	}

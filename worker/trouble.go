@@ -92,6 +92,7 @@ func (b *batch) judge(now time.Time, of *project) {
 	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
 	b.alone = b.maybeAlone && of.succeeded.After(later(troubled, now.Add(-suspicion)))
 	b.permit.own = b.alone || suspected
+	b.permit.again = failed || b.next().recipients[0].task.lease.Attempts > 0
 	b.probesSize = failed && of.gate.wide
 }
 
