@@ -175,7 +175,8 @@ func (b *batch) dissolve() []*task {
 
 // prepare makes the last part what the next call is to deliver, to at most so many: without whom it is
 // too late for, and halved if it is known to be at fault. Refused sets the size from which calls are
-// refused for it; 0: none. It returns the tasks that ended by that, and false when nothing is left to call.
+// refused for it; 0: none. It returns the tasks that ended by that, and false when nothing is left to call,
+// or not yet.
 func (b *batch) prepare(now time.Time, most, refused int) (ended []*task, callable bool) {
 	seen := b.seen()
 	if seen.limit > 0 {
@@ -198,7 +199,9 @@ func (b *batch) prepare(now time.Time, most, refused int) (ended []*task, callab
 		last.recipients = kept
 		switch {
 		case len(kept) == 0:
-			b.drop()
+			if b.drop(); len(b.parts) > 0 && b.next().met().notBefore.After(now) {
+				return ended, false
+			}
 		case len(kept) > most:
 			b.cut(most)
 			return ended, true

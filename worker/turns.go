@@ -66,6 +66,9 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 		out, callable := b.prepare(now, size.limit(now, s.cfg.MaxRecipients), size.refused)
 		ended = append(ended, out...)
 		if !callable {
+			if len(b.parts) > 0 {
+				ended = append(ended, s.takeBack(now, b)...)
+			}
 			s.forget(now, b.key.project)
 			continue
 		}
