@@ -92,7 +92,6 @@ func (b *batch) judge(now time.Time, of *project) {
 	b.maybeAlone = failed && !of.gate.wide && !of.gate.hopeless
 	b.alone = b.maybeAlone && of.succeeded.After(later(troubled, now.Add(-suspicion)))
 	b.permit.own = b.alone || suspected
-	b.permit.again = failed || b.next().recipients[0].task.lease.Attempts > 0
 	b.probesSize = failed && of.gate.wide
 }
 
@@ -102,6 +101,7 @@ func (b *batch) judge(now time.Time, of *project) {
 func (b *batch) callFailed(now time.Time, cfg Config, res *result) {
 	last, err := b.next(), res.err
 	met, past := last.meet(), b.note()
+	b.permit.again = !past.troubled.IsZero() || last.recipients[0].task.lease.Attempts > 1
 	if past.troubled.IsZero() {
 		past.troubled = now
 	}
