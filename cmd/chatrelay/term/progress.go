@@ -21,12 +21,11 @@ func BytesProgress(w io.Writer, max int64, what string) *Progress {
 }
 
 func newProgress(w io.Writer, max int64, what string, bytes bool) *Progress {
-	if !Capable(w) {
-		return &Progress{progressbar.DefaultSilent(max)}
-	}
 	return &Progress{progressbar.NewOptions64(max,
-		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what),
+		progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(Capable(w)), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(bytes), progressbar.OptionShowCount(), progressbar.OptionSetWidth(24),
+		// The library's spinner turns in a goroutine that reads what Set and Add write.
+		progressbar.OptionSetSpinnerChangeInterval(0),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())}
 }
 
