@@ -9,11 +9,11 @@ import (
 )
 
 // How long gates close. The first failures are likely a blip, so the first wait is short; it grows
-// so that after an outage the next probe comes within about half the time that the outage took, and
+// so that after an outage the next probe comes within about a third of the time that the outage took, and
 // to a minute at most, which keeps small what an outage costs after its end.
 const (
 	gateFirst  = 500 * time.Millisecond
-	gateGrowth = 1.5
+	gateGrowth = 1.35
 	gateJitter = 0.3
 	gateMax    = time.Minute
 	gateLimits = time.Second // at least, for a 429 that names no time

@@ -48,6 +48,7 @@ func (p *part) inherit() *trouble {
 // aloneMax. One that may have been delivered is tried soon once more, as it may have been a blip, and
 // then ever more seldom: the few tries that it has left span about ten minutes.
 const (
+	aloneGrowth     = 1.5
 	aloneMax        = 15 * time.Minute
 	ambiguousFirst  = time.Second
 	ambiguousGrowth = 8
@@ -62,7 +63,7 @@ const (
 // wait is how long the next try waits at least.
 func (p *part) wait(own bool, err *chatapi.Error) (wait time.Duration) {
 	if own {
-		wait = growing(gateFirst, gateGrowth, p.met().suspected)
+		wait = growing(gateFirst, aloneGrowth, p.met().suspected)
 		// A pause that only this message meets stops its whole project each time: it asks for it ever more seldom.
 		wait = max(wait, growing(demanded(err), pausedGrowth, p.met().suspected))
 	}
