@@ -53,7 +53,7 @@ func letter(n int, project string, reason queue.Reason, ids ...string) queue.Dea
 
 func bury(t testing.TB, q *queue.Queue, letters ...queue.DeadLetter) {
 	t.Helper()
-	if err := q.Bury(t.Context(), letters); err != nil {
+	if _, err := q.Bury(t.Context(), letters); err != nil {
 		t.Fatal(err)
 	}
 }

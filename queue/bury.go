@@ -9,11 +9,21 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Bury stores dead letters. When it returns nil the server has acknowledged every one of them.
-// Burying a letter of the same project, reason and origin again replaces it, so a settlement that is
-// repeated leaves one letter. The error matches [ErrFull] when NOTIFY_DEAD is full, and [ErrNoStream]
-// when it is missing.
-func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) error {
+// Bury stores dead letters. When it returns no error the server has acknowledged every one of them;
+// otherwise failed says which, by their index, it is not known to have stored. Burying a letter of the same
+// project, reason and origin again replaces it, so a settlement that is repeated leaves one letter. The error
+// matches [ErrFull] when NOTIFY_DEAD is full, and [ErrNoStream] when it is missing.
+func (q *Queue) Bury(ctx context.Context, letters []DeadLetter) (failed []int, err error) {
+	if err := q.bury(ctx, letters); err != nil {
+		for i := range letters {
+			failed = append(failed, i)
+		}
+		return failed, err
+	}
+	return nil, nil
+}
+
+func (q *Queue) bury(ctx context.Context, letters []DeadLetter) error {
 	msgs := make([]*nats.Msg, len(letters))
 	for i := range letters {
 		header := nats.Header{}

@@ -22,7 +22,7 @@ func letter(id string, n int, ids ...string) DeadLetter {
 
 func bury(t *testing.T, q *Queue, letters ...DeadLetter) {
 	t.Helper()
-	if err := q.Bury(deadline(t), letters); err != nil {
+	if _, err := q.Bury(deadline(t), letters); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -68,7 +68,7 @@ func TestBuryWhenFullLosesNothing(t *testing.T) {
 	q := newQueue(t)
 	limit(t, q, DeadStream, func(c *jetstream.StreamConfig) { c.MaxMsgs = 2 })
 	bury(t, q, letter("one", 1, "a"), letter("two", 2, "a"))
-	err := q.Bury(deadline(t), []DeadLetter{letter("three", 3, "a")})
+	_, err := q.Bury(deadline(t), []DeadLetter{letter("three", 3, "a")})
 	if !errors.Is(err, ErrFull) {
 		t.Fatalf("burying in a full stream: %v", err)
 	}

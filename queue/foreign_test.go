@@ -9,7 +9,7 @@ func TestForeignMessageAmongLetters(t *testing.T) {
 	q := newQueue(t)
 	bury := func(where string) {
 		l := DeadLetter{JobID: where, ProjectID: projectA, Priority: Normal, Message: "m", WovenIDs: []string{"w"}, Reason: Rejected, Origin: where}
-		if err := q.Bury(t.Context(), []DeadLetter{l}); err != nil {
+		if _, err := q.Bury(t.Context(), []DeadLetter{l}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -62,7 +62,7 @@ func TestInvalidPayloadsAreKeptByteForByte(t *testing.T) {
 			t.Errorf("payload %.40q came as %d bytes, priority %s, invalid: %v", payloads[i], len(l.Raw), l.Priority, l.Invalid)
 			continue
 		}
-		if err := q.Bury(t.Context(), []DeadLetter{invalidLetter(l)}); err != nil {
+		if _, err := q.Bury(t.Context(), []DeadLetter{invalidLetter(l)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func TestLargestJobFitsInItsLetter(t *testing.T) {
 			for i, id := range l.Job.WovenIDs {
 				failed.Failures = append(failed.Failures, Failure{[]string{id}, fmt.Sprintf("%0500d", i), 200})
 			}
-			if err := q.Bury(deadline(t), []DeadLetter{invalidLetter(leases[0]), failed}); err != nil {
+			if _, err := q.Bury(deadline(t), []DeadLetter{invalidLetter(leases[0]), failed}); err != nil {
 				t.Fatal(err)
 			}
 			if found := letters(t, q, Filter{Reason: Invalid}); len(found) != 1 || string(found[0].Raw) != raw {

@@ -19,11 +19,16 @@ type Lease struct {
 	Raw     []byte
 
 	Priority Priority
-	// Stream and Seq say where the job stands.
-	Stream string
-	Seq    uint64
+	// Stream and Seq say where the job stands, and Incarnation in which of the streams that had that name one
+	// after another: it is made of the time when the stream was created.
+	Stream      string
+	Incarnation string
+	Seq         uint64
 	// Behind is how many jobs were queued behind it in its stream when it was delivered.
 	Behind uint64
+	// Letter, if it is not nil, is the outcome of some recipients of an earlier lease that could not be buried
+	// then. Nothing is to be called for; it is to be buried, and the lease acked. Job is meaningless.
+	Letter *DeadLetter
 	// Redelivered is set if the job was leased before. A worker that died may have published the
 	// job's deferral already; deferring the job once more then stores nothing new.
 	Redelivered bool
@@ -49,8 +54,12 @@ type Deferral struct {
 	Lease *Lease
 	// At is when the job comes back.
 	At time.Time
-	// WovenIDs are the recipients for whom it comes back. Nil: all.
+	// WovenIDs are the recipients for whom it comes back. Nil: all. Empty but not nil: nobody, only Letters
+	// come back.
 	WovenIDs []string
+	// Letters are outcomes that could not be buried. Each comes back at the same time, as [Lease.Letter] of a
+	// lease of its own.
+	Letters []DeadLetter
 	// History is what the job comes back with: usually the lease's History with the attempts made
 	// since. Nothing is taken from the lease if this is zero. Only its Deferrals is ignored: the
 	// queue counts this deferral itself, and sets one more than the lease has.
@@ -114,9 +123,14 @@ func (l *Lease) claim(how int32) error {
 	return fmt.Errorf("end lease on %s: %w", l.Origin(), ErrEnded)
 }
 
-// Origin names where the job stands, such as normal-4711: its stream and its sequence there.
+// Origin names where the job stands, such as normal-mhx3k1c9-4711: its stream, the incarnation of that, and
+// its sequence there. No two jobs ever have the same.
 func (l *Lease) Origin() string {
-	return streamLabel(l.Stream) + "-" + strconv.FormatUint(l.Seq, 10)
+	origin := streamLabel(l.Stream) + "-"
+	if l.Incarnation != "" {
+		origin += l.Incarnation + "-"
+	}
+	return origin + strconv.FormatUint(l.Seq, 10)
 }
 
 // Lapsed reports whether the server may have delivered the job to another worker, because the lease

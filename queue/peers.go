@@ -35,6 +35,20 @@ type WorkerState struct {
 	// CallSizes are what the API was seen to take in a call, where that is less than the worker's calls
 	// would have: of 500 projects at most.
 	CallSizes []CallSize `json:"call_sizes,omitempty"`
+	// Conditions are what keeps the worker from its work at this moment.
+	Conditions []Condition `json:"conditions,omitempty"`
+}
+
+// Condition is something that keeps a worker from taking in, settling or burying jobs, and lasts.
+type Condition struct {
+	// What cannot be done, such as "take in jobs from NOTIFY_NORMAL" or "write dead letters".
+	What string `json:"what"`
+	// Since is when it was first seen.
+	Since time.Time `json:"since"`
+	// Detail is why: one line, without recipients and message text.
+	Detail string `json:"detail"`
+	// Projects are those whose jobs it concerns, at most ten. Empty: all.
+	Projects []string `json:"projects,omitempty"`
 }
 
 // CallSize is how many recipients the API takes in one call of a project.

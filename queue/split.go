@@ -1,5 +1,13 @@
 package queue
 
+import (
+	"context"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
 // parts splits the job into jobs of at most limit recipients, all with the same id.
 func (j Job) parts(limit int) []Job {
 	if limit <= 0 || len(j.WovenIDs) <= limit {
@@ -54,4 +62,27 @@ func (j Job) chunks(limit, size int) (all []chunk, err error) {
 		}
 	}
 	return all, nil
+}
+
+// Split implements [Holder]: the parts are published as due jobs, and once the server has
+// confirmed all of them the whole is acked. They go to NOTIFY_LATER because it has no limit: a
+// stream full of large jobs could not take the parts of any. Their ids are made of the origin of the
+// whole, so that splitting it again stores nothing new.
+func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
+	parts := l.Job.parts(limit)
+	msgs := make([]*nats.Msg, len(parts))
+	history := l.History
+	for i, part := range parts {
+		history.Ambiguous = triedOf(l.Ambiguous, i*limit, len(part.WovenIDs))
+		msg, err := requeueMessage(l, part, history)
+		if err != nil {
+			return err
+		}
+		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d.%d", l.Origin(), limit, i))
+		msgs[i] = msg
+	}
+	if err := j.q.publishAll(ctx, msgs); err != nil {
+		return fmt.Errorf("split %s into %d parts: %w", l.Origin(), len(parts), err)
+	}
+	return j.Ack(ctx, []*Lease{l})
 }

@@ -80,11 +80,11 @@ func BenchmarkRecord(b *testing.B) {
 // silent is a holder and a graveyard that take everything at once.
 type silent struct{}
 
-func (silent) Ack(context.Context, []*queue.Lease) error      { return nil }
-func (silent) Defer(context.Context, []queue.Deferral) error  { return nil }
-func (silent) Split(context.Context, *queue.Lease, int) error { return nil }
-func (silent) Release(*queue.Lease)                           {}
-func (silent) Bury(context.Context, []queue.DeadLetter) error { return nil }
+func (silent) Ack(context.Context, []*queue.Lease) error               { return nil }
+func (silent) Defer(context.Context, []queue.Deferral) error           { return nil }
+func (silent) Split(context.Context, *queue.Lease, int) error          { return nil }
+func (silent) Release(*queue.Lease)                                    {}
+func (silent) Bury(context.Context, []queue.DeadLetter) ([]int, error) { return nil, nil }
 
 // BenchmarkSettle is what settling costs besides the server: letters and leases of 500 jobs of one
 // recipient. An op is all of them.

@@ -22,7 +22,7 @@ func (w *Worker) runCalls(ctx context.Context, b *batch) {
 
 // runCall makes a batch's next call and records the result. It owns the batch meanwhile.
 func (w *Worker) runCall(ctx context.Context, b *batch) (o outcome) {
-	began, tasks := time.Now(), b.next().tasks()
+	began, tasks := w.cfg.Now(), b.next().tasks()
 	defer func() {
 		if p := recover(); p != nil {
 			o = w.abandon(b, tasks, began, fmt.Sprintf("panic while recording the result of a call: %v", p))
@@ -30,7 +30,7 @@ func (w *Worker) runCall(ctx context.Context, b *batch) (o outcome) {
 	}()
 	n := b.notification()
 	report, err := w.send(ctx, n)
-	ended := time.Now()
+	ended := w.cfg.Now()
 	res := b.record(ended, w.cfg, report, err)
 	e := Event{
 		Kind: EventCall, ProjectID: b.key.project, Priority: b.key.priority, Jobs: res.jobs, Recipients: len(n.WovenIDs),

@@ -20,10 +20,10 @@ type Sender interface {
 	Send(ctx context.Context, n chatapi.Notification) (chatapi.Report, error)
 }
 
-// Graveyard keeps dead letters. When Bury returns nil they are durable; burying a letter again
-// replaces it. [queue.Queue] is one.
+// Graveyard keeps dead letters. They are durable but for those at the indexes that Bury returns with an
+// error; burying a letter again replaces it. [queue.Queue] is one.
 type Graveyard interface {
-	Bury(ctx context.Context, letters []queue.DeadLetter) error
+	Bury(ctx context.Context, letters []queue.DeadLetter) (failed []int, err error)
 }
 
 // Config bounds and paces a worker. The zero value is usable.
@@ -54,6 +54,9 @@ type Config struct {
 	MaxRetryAfter time.Duration
 	// Grace is how long a stopping worker waits for calls in flight. Zero: 30 s.
 	Grace time.Duration
+	// Now is the clock by which jobs are due and expire, such as that of NATS ([queue.Queue.Now]), which all
+	// workers share. Nil: time.Now.
+	Now func() time.Time
 	// Hook, when set, learns what happens; see [Event]. It is called from several goroutines and
 	// must not block.
 	Hook func(Event)
@@ -84,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Grace <= 0 {
 		c.Grace = 30 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Hook == nil {
 		c.Hook = func(Event) {}

@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // handle does a handler's work and returns the tasks that it left undone.
@@ -36,10 +35,10 @@ func (w *Worker) split(ctx context.Context, tasks []*task) (left []*task) {
 
 // settle makes one attempt to record what is known of tasks, and returns those that are left.
 func (w *Worker) settle(ctx context.Context, kind EventKind, tasks []*task) (left []*task) {
-	began, project := time.Now(), commonProject(tasks)
+	began, project := w.cfg.Now(), commonProject(tasks)
 	letters, left, err := settle(ctx, w.graveyard, began, tasks)
 	if settled := len(tasks) - len(left); settled > 0 {
-		e := Event{Kind: kind, ProjectID: project, Jobs: settled, Letters: letters, Duration: time.Since(began)}
+		e := Event{Kind: kind, ProjectID: project, Jobs: settled, Letters: letters, Duration: w.cfg.Now().Sub(began)}
 		e.Recipients = recipientsOf(tasks) - recipientsOf(left)
 		w.cfg.Hook(e)
 	}

@@ -218,33 +218,40 @@ func (s *session) check(c *call) {
 }
 
 // Bury implements Graveyard.
-func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) error {
+func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) (failed []int, err error) {
 	w := s.w
-	written, err := len(letters), error(nil)
+	written := len(letters)
 	if w.buryErr != nil {
 		w.answers.Lock()
 		written, err = w.buryErr(letters)
 		w.answers.Unlock()
 	}
+	all := func(err error) ([]int, error) {
+		for i := range letters {
+			failed = append(failed, i)
+		}
+		return failed, err
+	}
 	if errors.Is(err, errHang) {
 		<-ctx.Done()
-		return ctx.Err()
+		return all(ctx.Err())
 	}
 	select {
 	case <-time.After(ahead(w.burial)):
 	case <-ctx.Done():
-		return ctx.Err()
+		return all(ctx.Err())
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.dead {
-		return errDead
+		return all(errDead)
 	}
 	for _, l := range letters[:written] {
 		w.letters[grave{l.ProjectID, l.Reason, l.Origin}] = l
 	}
 	if err == nil {
 		w.buries = append(w.buries, slices.Clone(letters))
+		return nil, nil
 	}
-	return err
+	return all(err)
 }

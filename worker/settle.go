@@ -34,7 +34,7 @@ func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*ta
 	ready := append(clean, marked...)
 	if len(letters) > 0 {
 		bury, cancel := context.WithTimeout(ctx, settleTimeout)
-		err = graveyard.Bury(bury, letters)
+		_, err = graveyard.Bury(bury, letters)
 		cancel()
 		if err != nil {
 			ready, left, letters = clean, marked, nil

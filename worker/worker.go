@@ -57,11 +57,11 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	intake := make(chan []*queue.Lease)
 	go w.takeIn(ctx, intake)
-	timer := newAlarm()
+	timer := newAlarm(w.cfg.Now())
 	defer timer.Stop()
 	stop := ctx.Done()
 	for {
-		now := time.Now()
+		now := w.cfg.Now()
 		if ctx.Err() == nil {
 			w.startCalls(calls, now)
 		}
@@ -75,20 +75,20 @@ func (w *Worker) Run(ctx context.Context) error {
 			if !more {
 				intake = nil
 			}
-			w.release(w.core.add(time.Now(), leases))
+			w.release(w.core.add(w.cfg.Now(), leases))
 		case o := <-w.results:
-			now := time.Now()
+			now := w.cfg.Now()
 			w.onResult(now, o)
 			for range len(w.results) { // what came back meanwhile, in the same go
 				w.onResult(now, <-w.results)
 			}
 		case c := <-w.closures:
-			w.core.closeGate(time.Now(), c)
+			w.core.closeGate(w.cfg.Now(), c)
 		case <-timer.C:
 			timer.rang()
 		case <-stop:
 			stop = nil
-			now := time.Now()
+			now := w.cfg.Now()
 			w.core.stop(now)
 			defer time.AfterFunc(w.cfg.Grace, endCalls).Stop()
 			w.release(w.core.unstarted(now))
@@ -164,7 +164,7 @@ type alarm struct {
 	at time.Time // zero: it rang
 }
 
-func newAlarm() *alarm { return &alarm{time.NewTimer(time.Hour), time.Now().Add(time.Hour)} }
+func newAlarm(now time.Time) *alarm { return &alarm{time.NewTimer(time.Hour), now.Add(time.Hour)} }
 
 // ringAt makes it ring at the time or before; zero: within an hour.
 func (a *alarm) ringAt(now, at time.Time) {

@@ -105,7 +105,8 @@ func scriptBury(ts *testscript.TestScript, _ bool, args []string) {
 	if l.Reason == queue.Invalid {
 		l.ProjectID, l.WovenIDs, l.Raw = queue.UnknownProject, nil, []byte("raw \x1b[31mbytes")
 	}
-	ts.Check(q.Bury(context.Background(), []queue.DeadLetter{l}))
+	_, err = q.Bury(context.Background(), []queue.DeadLetter{l})
+	ts.Check(err)
 }
 
 // Every command says what it does, with an example, and names its flags as all others do.

@@ -31,7 +31,7 @@ func TestForeignTextOnATerminal(t *testing.T) {
 	}
 	raw := l
 	raw.ProjectID, raw.Reason, raw.Origin, raw.Raw = queue.UnknownProject, queue.Invalid, "normal-2", []byte(foul+"\x9b31m")
-	if err := s.q.Bury(t.Context(), []queue.DeadLetter{l, raw}); err != nil {
+	if _, err := s.q.Bury(t.Context(), []queue.DeadLetter{l, raw}); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "jobs\x1b\u202e.jsonl")
@@ -82,7 +82,7 @@ func TestForeignTextOnATerminal(t *testing.T) {
 			t.Errorf("%.40q hides what is harmless: %q", c.args, shown)
 		}
 	}
-	if err := s.q.Bury(t.Context(), []queue.DeadLetter{l}); err != nil {
+	if _, err := s.q.Bury(t.Context(), []queue.DeadLetter{l}); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "chatrelay", "dead", "list", "-o", "json")

@@ -2,65 +2,12 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
-
-// errReplaced is returned when the connection was lost and restored while acks were on their way.
-var errReplaced = errors.New("the connection was replaced meanwhile")
-
-// ackPatience bounds one attempt to have an ack confirmed. An answer that was lost with a connection
-// never comes, and a worker with too many unconfirmed acks begins no calls: with 10 s here, workers
-// stood still for 12 s after nats-server was killed and started again at once.
-const ackPatience = 3 * time.Second
-
-// Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all
-// but the last are only sent, and the last one of each stream is confirmed. This holds only if the
-// connection was the same throughout; otherwise Ack returns an error and has to be repeated.
-func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
-	ctx, cancel := context.WithTimeout(ctx, ackPatience)
-	defer cancel()
-	before := j.q.nc.Stats().Reconnects
-	ack := []byte("+ACK")
-	for _, s := range j.sources {
-		var last *Lease
-		for _, l := range leases {
-			if l.from != s {
-				continue
-			}
-			if last != nil {
-				if err := j.q.nc.Publish(last.address(), ack); err != nil {
-					return fmt.Errorf("ack %s: %w", last.Origin(), err)
-				}
-			}
-			last = l
-		}
-		if last == nil {
-			continue
-		}
-		if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
-			return fmt.Errorf("ack %s: %w", last.Origin(), err)
-		}
-	}
-	if j.q.nc.Stats().Reconnects != before {
-		return fmt.Errorf("ack %d jobs: %w", len(leases), errReplaced)
-	}
-	j.forget(leases...)
-	return nil
-}
-
-// Release implements [Holder]. A lapsed lease is only forgotten: the server may have given the job to
-// another worker, and a release now could take it away from there.
-func (j *Jobs) Release(l *Lease) {
-	if !l.Lapsed(time.Now()) {
-		_ = j.q.nc.Publish(l.address(), []byte("-NAK")) // if it is lost, the job comes back when the lease lapses
-	}
-	j.forget(l)
-}
 
 // maxDelay bounds how far ahead a schedule may be. The server counts in nanoseconds, which overflow in
 // the year 2262, reads years of four digits only, and never fires a schedule before 1678. A job that
@@ -101,29 +48,6 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
 	}
 	return j.Ack(ctx, leases)
-}
-
-// Split implements [Holder]: the parts are published as due jobs, and once the server has
-// confirmed all of them the whole is acked. They go to NOTIFY_LATER because it has no limit: a
-// stream full of large jobs could not take the parts of any. Their ids are made of the origin of the
-// whole, so that splitting it again stores nothing new.
-func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
-	parts := l.Job.parts(limit)
-	msgs := make([]*nats.Msg, len(parts))
-	history := l.History
-	for i, part := range parts {
-		history.Ambiguous = triedOf(l.Ambiguous, i*limit, len(part.WovenIDs))
-		msg, err := requeueMessage(l, part, history)
-		if err != nil {
-			return err
-		}
-		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d.%d", l.Origin(), limit, i))
-		msgs[i] = msg
-	}
-	if err := j.q.publishAll(ctx, msgs); err != nil {
-		return fmt.Errorf("split %s into %d parts: %w", l.Origin(), len(parts), err)
-	}
-	return j.Ack(ctx, []*Lease{l})
 }
 
 // requeueMessage is the message by which a job, or a part of it, comes back with its history.
