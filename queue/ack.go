@@ -15,46 +15,136 @@ var errReplaced = errors.New("the connection was replaced meanwhile")
 // stood still for 12 s after nats-server was killed and started again at once.
 const ackPatience = 3 * time.Second
 
-// Ack implements [Holder]. Acks of one consumer on one connection are processed in order, so all
-// but the last are only sent, and the last one of each stream is confirmed. This holds only if the
-// connection was the same throughout; otherwise Ack returns an error and has to be repeated.
+// Ack implements [Holder]. Each stream's acks are confirmed by themselves, so that one which does not answer
+// keeps no others from being done; what was confirmed is not acked again when Ack is repeated.
 func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 	ctx, cancel := context.WithTimeout(ctx, ackPatience)
 	defer cancel()
-	before := j.q.nc.Stats().Reconnects
-	ack := []byte("+ACK")
+	var errs []error
 	for _, s := range j.sources {
-		var last *Lease
+		var own []*Lease
 		for _, l := range leases {
-			if l.from != s {
-				continue
+			if l.from == s && !l.forgotten.Load() {
+				own = append(own, l)
 			}
-			if last != nil {
-				if err := j.q.nc.Publish(last.address(), ack); err != nil {
-					return fmt.Errorf("ack %s: %w", last.Origin(), err)
-				}
-			}
-			last = l
 		}
-		if last == nil {
+		if len(own) == 0 {
 			continue
 		}
-		if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
-			return fmt.Errorf("ack %s: %w", last.Origin(), err)
+		if err := j.ackAll(ctx, s, own); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	if j.q.nc.Stats().Reconnects != before {
-		return fmt.Errorf("ack %d jobs: %w", len(leases), errReplaced)
+	return errors.Join(errs...)
+}
+
+// ackAll acks the leases of one source. Acks of one consumer on one connection are processed in order, so all
+// but the last are only sent, and the last one is confirmed. This holds only if the connection was the same
+// throughout, and the consumer is known to be the one that delivered the jobs.
+func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
+	if err := j.beSure(ctx, s); err != nil {
+		return fmt.Errorf("ack %d jobs of %s: %w", len(leases), s.stream, err)
 	}
-	j.forget(leases...)
+	before := j.q.nc.Stats().Reconnects
+	ack := []byte("+ACK")
+	var last *Lease
+	var acked []*Lease
+	for _, l := range leases {
+		switch l.standing.Load() {
+		case orphaned: // there is nothing to be acked any more
+			j.forget(l)
+			continue
+		case stale:
+			if err := j.q.remove(ctx, s.stream, l.Seq); err != nil {
+				return fmt.Errorf("ack %s: %w", l.Origin(), err)
+			}
+			j.forget(l)
+			continue
+		}
+		acked = append(acked, l)
+		if last != nil {
+			if err := j.q.nc.Publish(last.address(), ack); err != nil {
+				return fmt.Errorf("ack %s: %w", last.Origin(), err)
+			}
+		}
+		last = l
+	}
+	if last == nil {
+		return nil
+	}
+	if !j.isSure(s) {
+		return fmt.Errorf("ack %d jobs of %s: %w", len(acked), s.stream, errReplaced)
+	}
+	if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
+		return fmt.Errorf("ack %s: %w", last.Origin(), err)
+	}
+	if j.q.nc.Stats().Reconnects != before || !j.isSure(s) {
+		return fmt.Errorf("ack %d jobs: %w", len(acked), errReplaced)
+	}
+	j.forget(acked...)
 	return nil
 }
 
+// beSure makes sure that stream and consumer are those that delivered the jobs, where that is not known:
+// another stream's jobs have the same numbers, and would be acked with these.
+func (j *Jobs) beSure(ctx context.Context, s *source) error {
+	if j.isSure(s) {
+		return nil
+	}
+	if err := j.look(ctx, s); err != nil && !errors.Is(err, ErrMissing) {
+		return err
+	}
+	return nil
+}
+
+// remove deletes a message from a stream: a job that is done, and whose consumer does not know that.
+func (q *Queue) remove(ctx context.Context, name string, seq uint64) error {
+	stream, err := q.js.Stream(ctx, name)
+	if err == nil {
+		err = stream.DeleteMsg(ctx, seq)
+	}
+	if isGone(err) {
+		return nil
+	}
+	return err
+}
+
 // Release implements [Holder]. A lapsed lease is only forgotten: the server may have given the job to
-// another worker, and a release now could take it away from there.
+// another worker, and a release now could take it away from there. A job whose stream is gone is published
+// anew.
 func (j *Jobs) Release(l *Lease) {
-	if !l.Lapsed(time.Now()) {
+	switch {
+	case l.standing.Load() == orphaned:
+		j.publishAgain(l)
+	case l.standing.Load() == leased && !l.Lapsed(j.q.Now()) && j.isSure(l.from):
 		_ = j.q.nc.Publish(l.address(), []byte("-NAK")) // if it is lost, the job comes back when the lease lapses
 	}
 	j.forget(l)
+}
+
+// publishAgain gives back a job that is in no stream any more.
+func (j *Jobs) publishAgain(l *Lease) {
+	if l.forgotten.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ackPatience)
+	defer cancel()
+	if err := j.publishDeferrals(ctx, []Deferral{{Lease: l, At: j.q.Now(), History: l.History}}); err != nil {
+		j.cfg.OnError(fmt.Errorf("give back %s, whose stream is gone: %w; it is lost", l.Origin(), err))
+	}
+}
+
+// forget removes ended leases from those that are held.
+func (j *Jobs) forget(leases ...*Lease) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, l := range leases {
+		s := l.from
+		if l.forgotten.Swap(true) {
+			continue // removed before: the call that ended it was repeated
+		}
+		delete(s.held, l.place())
+		s.window.remove(l.size)
+		signal(s.wake)
+	}
 }

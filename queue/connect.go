@@ -127,3 +127,6 @@ func (q *Queue) Close() {
 	_ = q.nc.FlushWithContext(ctx) // publications were acknowledged one by one before
 	q.nc.Close()
 }
+
+// apiSubject is a subject of JetStream's API.
+func (q *Queue) apiSubject(suffix string) string { return "$JS.API." + suffix }

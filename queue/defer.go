@@ -19,11 +19,21 @@ const maxDelay = 365 * 24 * time.Hour
 // deferring a job again after a crash between the two stores nothing new, even if the schedule has
 // fired meanwhile. The server remembers ids for an hour.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
-	msgs := make([]*nats.Msg, len(deferrals))
+	if err := j.publishDeferrals(ctx, deferrals); err != nil {
+		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
+	}
 	leases := make([]*Lease, len(deferrals))
-	now := time.Now()
 	for i, d := range deferrals {
 		leases[i] = d.Lease
+	}
+	return j.Ack(ctx, leases)
+}
+
+// publishDeferrals publishes the schedules.
+func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error {
+	msgs := make([]*nats.Msg, len(deferrals))
+	now := j.q.Now()
+	for i, d := range deferrals {
 		if d.At.Before(now) {
 			d.At = now
 		} else if d.At.Sub(now) > maxDelay {
@@ -44,10 +54,7 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 		msg.Subject = laterPrefix + d.Lease.Origin()
 		msgs[i] = msg
 	}
-	if err := j.q.publishAll(ctx, msgs); err != nil {
-		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
-	}
-	return j.Ack(ctx, leases)
+	return j.q.publishAll(ctx, msgs)
 }
 
 // requeueMessage is the message by which a job, or a part of it, comes back with its history.

@@ -106,13 +106,13 @@ func ExampleJobs_Next() {
 		log.Fatal(err)
 	}
 	for _, l := range leases {
-		fmt.Println(l.Origin(), l.Priority, l.Job.ID, l.Job.WovenIDs)
+		fmt.Println(l.Seq, l.Priority, l.Job.ID, l.Job.WovenIDs)
 	}
 	if err := queue.Ack(ctx, leases); err != nil { // confirmed: they will not come again
 		log.Fatal(err)
 	}
 	fmt.Println("held:", jobs.Held())
 	// Output:
-	// urgent-1 urgent order-8731-ready [w-1 w-2]
+	// 1 urgent order-8731-ready [w-1 w-2]
 	// held: 0
 }

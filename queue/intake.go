@@ -6,72 +6,191 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 )
 
-// How jobs are pulled. With the defaults of nats.go a consumer was silent for 30 s in two of eight
-// kills of the server, because it waits for two heartbeats of 15 s; with these, never above 7.5 s.
-const (
-	pullMessages  = 2000
-	pullBytes     = 8 << 20
-	pullExpiry    = 5 * time.Second
-	pullHeartbeat = time.Second
-	// drainPatience is how long Close waits for jobs that are on their way.
-	drainPatience = 2 * time.Second
-)
+// drainPatience is how long Close waits for jobs that are on their way.
+const drainPatience = 2 * time.Second
 
-// take pulls jobs of one stream while there is room for them. For a short pause it blocks the pull,
-// for a longer one it drains it. Jobs that wait in a blocked client are not renewed, so after a while
-// the server would deliver them again; draining takes the client a tenth of a second in which no job
-// arrives.
+// take takes in the jobs of one stream until ctx ends, in one session after another.
 func (j *Jobs) take(ctx context.Context, s *source) {
+	status := j.q.nc.StatusChanged(nats.CONNECTED)
+	defer j.q.nc.RemoveStatusListener(status)
 	for ctx.Err() == nil {
-		j.room(ctx, s)
-		s.pauses = pauses{}
-		pull, err := s.consumer.Consume(
-			func(msg jetstream.Msg) {
-				j.arrive(s, msg)
-				j.hold(ctx, s)
-			},
-			// A message above the byte limit would never be delivered and block all behind it, so the
-			// limit is twice the largest message.
-			jetstream.PullMaxMessagesWithBytesLimit(min(pullMessages, j.cfg.Window), max(pullBytes, 2*int(j.q.nc.MaxPayload()))),
-			jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat),
-			jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-				if !errors.Is(err, jetstream.ErrNoHeartbeat) { // the pull renews itself, and OnConnection reports a lost connection
-					j.cfg.OnError(fmt.Errorf("take in jobs from %s: %w", s.stream, err))
-				}
-			}))
-		if err != nil {
-			j.cfg.OnError(fmt.Errorf("take in jobs from %s: %w", s.stream, err))
-			pause(ctx, time.Second)
-			continue
+		err := j.look(ctx, s)
+		if err == nil {
+			err = j.pull(ctx, s, status)
 		}
-		j.mu.Lock()
-		s.pull, s.drained = pull, false
-		j.mu.Unlock()
+		if err == nil || ctx.Err() != nil {
+			continue // another session, at once
+		}
+		if j.q.nc.IsConnected() { // if not, that is reported elsewhere
+			j.troubled(s, err)
+		}
 		select {
-		case <-pull.Closed():
-			j.mu.Lock()
-			drained := s.drained
-			j.mu.Unlock()
-			if !drained { // the consumer was deleted, or the connection closed
-				pause(ctx, time.Second)
-			}
 		case <-ctx.Done():
-			pull.Drain()
-			select {
-			case <-pull.Closed():
-			case <-time.After(drainPatience): // without a server a drain does not end; these jobs will be delivered again
+		case <-status:
+		case <-time.After(retryIntake):
+		}
+	}
+}
+
+// retryIntake is how long the intake rests after it failed.
+const retryIntake = time.Second
+
+// session is a subscription to one inbox, and the pulls whose jobs come there.
+type session struct {
+	source  *source
+	of      generation
+	inbox   string // of all pulls: each appends its name
+	heard   time.Time
+	last    uint64 // delivery of the consumer: they are numbered from one on
+	brought bool   // a job came since the last pull that was too small for the next one
+	end     chan error
+}
+
+// pull asks for jobs as there is room for them, until the server says that something has changed (then it
+// returns nil, and the source is to be looked at), an error, or the end of ctx.
+func (j *Jobs) pull(ctx context.Context, s *source, status <-chan nats.Status) error {
+	n := &session{source: s, of: s.of, inbox: j.q.nc.NewInbox() + ".", heard: time.Now(), end: make(chan error, 1)}
+	sub, err := j.q.nc.Subscribe(n.inbox+"*", func(msg *nats.Msg) { j.receive(n, msg) })
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	_ = sub.SetPendingLimits(-1, -1) // the window bounds what comes
+	closed := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(closed) })
+	j.mu.Lock()
+	s.session = n
+	s.window.forgetPulls()
+	j.mu.Unlock()
+	defer func() {
+		j.mu.Lock()
+		s.session = nil
+		j.mu.Unlock()
+		if sub.Drain() != nil || ctx.Err() == nil {
+			return // jobs that are on their way still come, but nobody waits for them
+		}
+		select {
+		case <-closed:
+		case <-time.After(drainPatience): // without a server a drain does not end; these jobs will be delivered again
+		}
+	}()
+	looked := time.Now()
+	ticker := time.NewTicker(pullHeartbeat)
+	defer ticker.Stop()
+	for {
+		if err := j.askFor(n); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-n.end:
+			return err
+		case <-s.wake:
+		case <-status: // another connection, and perhaps another server
+			return nil
+		case now := <-ticker.C:
+			silent, idle := j.silence(n, now)
+			if silent {
+				return errSilent
+			}
+			if every := lookEvery; idle && now.Sub(looked) >= every || now.Sub(looked) >= lookEveryIdle {
+				looked = now
+				if err := j.look(ctx, s); err != nil {
+					if errors.Is(err, ErrMissing) {
+						return err
+					}
+					continue // the pull says by itself if it fails
+				}
+				j.mu.Lock()
+				anew := s.of != n.of
+				j.mu.Unlock()
+				if anew {
+					return nil
+				}
 			}
 		}
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
+// errSilent is why the intake fails when the server neither serves a pull nor says that it has it.
+var errSilent = errors.New("the server does not answer pulls; its consumer may have more pulls waiting than max_waiting allows")
+
+// askFor sends the pulls for which there is room.
+func (j *Jobs) askFor(n *session) error {
+	for {
+		j.mu.Lock()
+		s := n.source
+		limits := s.limits
+		r := s.window.ask(time.Now(), limits)
+		if r.jobs > 0 && len(s.window.pulls) == 1 {
+			n.heard = time.Now() // nothing was owed before
+		}
+		j.mu.Unlock()
+		if r.jobs == 0 {
+			return nil
+		}
+		if err := j.q.nc.PublishRequest(j.q.apiSubject("CONSUMER.MSG.NEXT."+s.stream+"."+ConsumerName), n.inbox+r.name, r.payload(limits)); err != nil {
+			return fmt.Errorf("pull: %w", err)
+		}
+	}
+}
+
+// silence reports whether a pull is under way of which the server says nothing, and whether none is.
+func (j *Jobs) silence(n *session, now time.Time) (silent, idle bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	idle = len(n.source.window.pulls) == 0
+	return !idle && now.Sub(n.heard) > pullSilence && j.q.nc.IsConnected(), idle
+}
+
+// receive takes what comes to a session: jobs, and the server's words about pulls.
+func (j *Jobs) receive(n *session, msg *nats.Msg) {
+	if isJob(msg) {
+		j.arrive(n, msg)
+		return
+	}
+	w, pull := serverWord(msg), msg.Subject[lastDot(msg.Subject)+1:]
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s := n.source
+	if s.session != n {
+		return
+	}
+	n.heard = time.Now()
+	switch w.kind() {
+	case alive:
+		j.well(s)
+		return
+	case pullOver:
+		j.well(s)
+		s.window.over(pull, w.left)
+	case tooLarge:
+		s.window.over(pull, w.left)
+		if !n.brought {
+			n.finish(fmt.Errorf("the next job is larger than any pull may bring (%d bytes at least were asked for)", s.limits.largest))
+		}
+		n.brought = false
+	case tooMuch:
+		s.window.over(pull, -1)
+		if !s.limits.lower(w) {
+			n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))
+		}
+	case moved:
+		n.finish(nil)
+	case refused:
+		n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))
+	}
+	signal(s.wake)
+}
+
+// finish ends the session; the first reason counts.
+func (n *session) finish(err error) {
 	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+	case n.end <- err:
+	default:
 	}
 }
 
@@ -80,35 +199,4 @@ func signal(ch chan struct{}) {
 	case ch <- struct{}{}:
 	default:
 	}
-}
-
-// arrive makes a lease of a message and keeps it for Next.
-func (j *Jobs) arrive(s *source, msg jetstream.Msg) {
-	lease, err := newLease(s.stream, msg)
-	if err != nil { // not a delivery of JetStream, so there is nothing to settle
-		j.cfg.OnError(fmt.Errorf("take in a job from %s: %w", s.stream, err))
-		return
-	}
-	lease.holder = j
-	lease.since = time.Now().Add(-s.pauses.arrived())
-	lease.size = len(msg.Data()) + headersSize(msg.Headers())
-	lease.LapseAt(lease.since.Add(s.ackWait))
-
-	lease.from = s
-	j.mu.Lock()
-	if earlier := s.held[lease.Seq]; earlier != nil {
-		// The lease lapsed and the server delivered the job again, to the worker that still holds it.
-		// The job is not handed out twice; the lease it has is renewed.
-		reply := msg.Reply()
-		earlier.renewed.Store(&reply)
-		earlier.LapseAt(lease.since.Add(s.ackWait))
-		j.mu.Unlock()
-		return
-	}
-	s.held[lease.Seq] = lease
-	s.bytes += lease.size
-	s.full = s.full || len(s.held) >= j.cfg.Window || s.bytes >= j.cfg.WindowBytes
-	j.arrived = append(j.arrived, lease)
-	j.mu.Unlock()
-	signal(j.ready)
 }

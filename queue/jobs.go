@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // JobsConfig bounds what one worker holds.
@@ -13,7 +11,8 @@ type JobsConfig struct {
 	// Window is how many jobs of one stream are held at most. The worker reads this far ahead to
 	// fill batches and to take turns between projects. Zero: 20,000.
 	Window int
-	// WindowBytes bounds the payloads and headers held of one stream, in bytes. Zero: 64 MiB.
+	// WindowBytes bounds the memory that the jobs held of all streams take, in bytes: each of the four streams
+	// may have a quarter of it. Zero: 256 MiB.
 	WindowBytes int
 	// MaxHold is how long one lease is renewed; it lapses after that. Zero: 15 minutes.
 	MaxHold time.Duration
@@ -39,20 +38,6 @@ type Jobs struct {
 	ready   chan struct{} // holds a token when arrived is not empty
 }
 
-// source is one stream's share of what is held. Its counts are guarded by Jobs.mu.
-type source struct {
-	stream   string
-	consumer jetstream.Consumer
-	ackWait  time.Duration
-	held     map[uint64]*Lease // by sequence
-	bytes    int
-	full     bool          // whether either limit is reached
-	freed    chan struct{} // holds a token when there is room again
-	pull     jetstream.ConsumeContext
-	drained  bool // whether pull was drained because s was full for long
-	pauses   pauses
-}
-
 // Jobs begins to take in jobs, until ctx ends; leases are renewed until Close. It returns the errors
 // of [Queue.Check].
 func (q *Queue) Jobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
@@ -67,7 +52,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 		cfg.Window = 20_000
 	}
 	if cfg.WindowBytes <= 0 {
-		cfg.WindowBytes = 64 << 20
+		cfg.WindowBytes = 256 << 20
 	}
 	if cfg.MaxHold <= 0 {
 		cfg.MaxHold = 15 * time.Minute
@@ -78,15 +63,14 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	j := &Jobs{q: q, cfg: cfg, ready: make(chan struct{}, 1)}
 	streams := []string{JobStream(Urgent), JobStream(Normal), JobStream(Bulk), LaterStream}
 	for _, name := range streams {
-		consumer, err := q.js.Consumer(ctx, name, ConsumerName)
-		if err != nil {
-			return nil, lookupError("consumer "+ConsumerName+" of "+name, err)
+		s := &source{
+			stream: name, held: map[place]*Lease{}, wake: make(chan struct{}, 1),
+			window: newWindow(cfg.Window, cfg.WindowBytes/4),
 		}
-		j.sources = append(j.sources, &source{
-			stream: name, consumer: consumer, ackWait: consumer.CachedInfo().Config.AckWait,
-			held:  map[uint64]*Lease{},
-			freed: make(chan struct{}, 1),
-		})
+		if err := j.look(ctx, s); err != nil {
+			return nil, err
+		}
+		j.sources = append(j.sources, s)
 	}
 	ctx, j.cancel = context.WithCancel(ctx)
 	j.stopped, j.stop = context.WithCancel(context.Background())

@@ -19,11 +19,11 @@ type Lease struct {
 	Raw     []byte
 
 	Priority Priority
-	// Stream and Seq say where the job stands, and Incarnation in which of the streams that had that name one
-	// after another: it is made of the time when the stream was created.
-	Stream      string
-	Incarnation string
-	Seq         uint64
+	// Stream and Seq say where the job stands, and StoredAt since when: streams that are removed and made anew,
+	// or restored, use the same sequences for different jobs.
+	Stream   string
+	Seq      uint64
+	StoredAt time.Time
 	// Behind is how many jobs were queued behind it in its stream when it was delivered.
 	Behind uint64
 	// Letter, if it is not nil, is the outcome of some recipients of an earlier lease that could not be buried
@@ -45,9 +45,19 @@ type Lease struct {
 	// until, in unix nanoseconds, is when the lease lapses; since is when the job was delivered.
 	until atomic.Int64
 	since time.Time
-	size  int // bytes of payload and headers
+	size  int // in memory, in bytes
 	from  *source
+	// standing says what the server knows of the lease, and forgotten that it has ended.
+	standing  atomic.Int32
+	forgotten atomic.Bool
 }
+
+// What the server knows of a lease.
+const (
+	leased   int32 = iota // its consumer expects its end
+	stale                 // its consumer is gone; the job is in the stream
+	orphaned              // its stream is gone
+)
 
 // Deferral asks for a leased job to come back at a time, at most a year from now.
 type Deferral struct {
@@ -123,15 +133,18 @@ func (l *Lease) claim(how int32) error {
 	return fmt.Errorf("end lease on %s: %w", l.Origin(), ErrEnded)
 }
 
-// Origin names where the job stands, such as normal-mhx3k1c9-4711: its stream, the incarnation of that, and
-// its sequence there. No two jobs ever have the same.
+// Origin names where the job stands, such as normal-dtkm3kgf5hc6-4711: its stream, when it was stored (in
+// nanoseconds, to the base of 36), and its sequence. No two jobs ever have the same, however often a stream is
+// made anew; a job in a stream that was restored from a backup has the one that it had before.
 func (l *Lease) Origin() string {
 	origin := streamLabel(l.Stream) + "-"
-	if l.Incarnation != "" {
-		origin += l.Incarnation + "-"
+	if !l.StoredAt.IsZero() {
+		origin += strconv.FormatInt(l.StoredAt.UnixNano(), 36) + "-"
 	}
 	return origin + strconv.FormatUint(l.Seq, 10)
 }
+
+func (l *Lease) place() place { return place{l.Seq, l.StoredAt.UnixNano()} }
 
 // Lapsed reports whether the server may have delivered the job to another worker, because the lease
 // could not be renewed in time or was held for too long. No call should begin for it any more; known

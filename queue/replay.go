@@ -85,11 +85,16 @@ func (q *Queue) Drop(ctx context.Context, seq uint64) error {
 
 func dropLetter(ctx context.Context, stream jetstream.Stream, seq uint64) error {
 	err := stream.DeleteMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+	if isGone(err) {
 		return fmt.Errorf("letter %d: %w", seq, ErrNoLetter)
 	}
 	if err != nil {
 		return fmt.Errorf("delete letter %d: %w", seq, err)
 	}
 	return nil
+}
+
+// isGone reports whether a message could not be deleted because it is not there.
+func isGone(err error) bool {
+	return errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful)
 }

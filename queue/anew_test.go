@@ -1,0 +1,127 @@
+package queue
+
+import (
+	"testing"
+	"time"
+)
+
+// anew removes the stream of normal jobs, or its consumer, and makes it once more.
+func anew(t *testing.T, q *Queue, stream bool) {
+	t.Helper()
+	var err error
+	if stream {
+		err = q.js.DeleteStream(t.Context(), JobStream(Normal))
+	} else {
+		err = q.js.DeleteConsumer(t.Context(), JobStream(Normal), ConsumerName)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Jobs of a stream that was made anew have the numbers of earlier ones. Those that are held are no reason to
+// take them for done, and their end does not end the new ones.
+func TestAcksOfAnEarlierStreamEndNothingOfTheNewOne(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	const n = 200
+	publishMany(t, q, 0, n)
+	jobs := openJobs(t, q, JobsConfig{})
+	old := take(t, jobs, n)
+	anew(t, q, true)
+	publishMany(t, q, n, 2*n)
+	fresh := take(t, jobs, n)
+	for _, l := range old {
+		if l.Lapsed(time.Now()) {
+			t.Fatalf("%s counts as lapsed, and is in no stream", l.Origin())
+		}
+	}
+	if err := Ack(deadline(t), old); err != nil {
+		t.Fatal(err)
+	}
+	if left := stored(t, q, JobStream(Normal)); left != n || jobs.Held() != n {
+		t.Fatalf("%d new jobs are stored and %d held after the old ones were acked, want %d", left, jobs.Held(), n)
+	}
+	origins := map[string]bool{}
+	for _, l := range append(old, fresh...) {
+		origins[l.Origin()] = true
+	}
+	if len(origins) != 2*n {
+		t.Errorf("%d jobs have %d origins", 2*n, len(origins))
+	}
+	if err := Ack(deadline(t), fresh); err != nil {
+		t.Fatal(err)
+	}
+	if left := stored(t, q, JobStream(Normal)); left != 0 || jobs.Held() != 0 {
+		t.Errorf("%d jobs are stored and %d held at the end", left, jobs.Held())
+	}
+}
+
+// With fewer new jobs than are held, the acks of some lie beyond the new consumer's position: they are not
+// waited for.
+func TestAcksBeyondANewStreamDoNotHang(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publishMany(t, q, 0, 50)
+	jobs := openJobs(t, q, JobsConfig{})
+	old := take(t, jobs, 50)
+	anew(t, q, true)
+	if err := Ack(deadline(t), old); err != nil {
+		// The stream was made anew a moment ago; it is noticed within a second.
+		eventually(t, "the acks are done", func() bool { return Ack(deadline(t), old) == nil })
+	}
+	if jobs.Held() != 0 {
+		t.Errorf("%d jobs are held", jobs.Held())
+	}
+}
+
+// What is held of a stream that is gone is given back as a job that has come due.
+func TestReleaseOfAJobWhoseStreamIsGone(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	l := take(t, jobs, 1)[0]
+	anew(t, q, true)
+	eventually(t, "the new stream is noticed", func() bool { return l.standing.Load() == orphaned })
+	l.Release()
+	if again := take(t, jobs, 1)[0]; again.Job.ID != "one" || again.Stream != LaterStream {
+		t.Errorf("%s came back from %s", again.Job.ID, again.Stream)
+	}
+}
+
+// A consumer that was made anew delivers once more what is held. Whoever holds it goes on, and whose outcome is
+// known does not come back.
+func TestConsumerMadeAnew(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publishMany(t, q, 0, 10)
+	jobs := openJobs(t, q, JobsConfig{})
+	held := take(t, jobs, 10)
+	if err := q.js.DeleteConsumer(t.Context(), JobStream(Normal), ConsumerName); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the leases lapse", func() bool { return held[9].Lapsed(time.Now()) })
+	if err := Ack(deadline(t), held[:4]); err != nil {
+		t.Fatal(err)
+	}
+	if left := stored(t, q, JobStream(Normal)); left != 6 {
+		t.Errorf("%d jobs are stored after four of ten are done", left)
+	}
+	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the leases are renewed by the new consumer", func() bool { return !held[4].Lapsed(time.Now()) && !held[9].Lapsed(time.Now()) })
+	if jobs.Held() != 6 {
+		t.Errorf("%d jobs are held, want those of before", jobs.Held())
+	}
+	if err := Ack(deadline(t), held[4:]); err != nil {
+		t.Fatal(err)
+	}
+	if left := stored(t, q, JobStream(Normal)); left != 0 || jobs.Held() != 0 {
+		t.Errorf("%d jobs are stored and %d held at the end", left, jobs.Held())
+	}
+}

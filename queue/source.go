@@ -1,0 +1,127 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// source is one stream's share of what is held. What has no other word is guarded by Jobs.mu.
+type source struct {
+	stream  string
+	held    map[place]*Lease
+	window  window
+	limits  pullLimits
+	ackWait time.Duration
+	// of says which stream and consumer the leases are of, as far as is known.
+	of generation
+	// sure is the number of reconnections, plus one, at which that was last found to be so; zero: it is not
+	// known. Behind another connection there may be another server, whose jobs have the same numbers.
+	sure    atomic.Uint64
+	looking sync.Mutex // one look at a time
+	// session is the present one; nil between two.
+	session *session
+	trouble *Condition // why nothing can be taken in; nil: it can
+	wake    chan struct{}
+}
+
+// place tells jobs of one stream name apart: the sequence, and when the server stored it. Sequences begin
+// anew when a stream is made anew or restored.
+type place struct {
+	seq    uint64
+	stored int64
+}
+
+// generation tells apart the streams and consumers that bear the same names one after another, by when they
+// were created. Zero: there is none.
+type generation struct{ stream, consumer int64 }
+
+// found is what a look at the server showed.
+type found struct {
+	of      generation
+	limits  pullLimits
+	ackWait time.Duration
+}
+
+// lookUp looks for the source's stream and consumer. The error matches [ErrMissing] if one of them is missing;
+// what was found is returned even then.
+func (q *Queue) lookUp(ctx context.Context, name string) (f found, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	stream, err := q.js.Stream(ctx, name)
+	if err != nil {
+		return f, lookupError("stream "+name, err)
+	}
+	f.of.stream = stream.CachedInfo().Created.UnixNano()
+	consumer, err := stream.Consumer(ctx, ConsumerName)
+	if err != nil {
+		return f, lookupError("consumer "+ConsumerName+" of "+name, err)
+	}
+	info := consumer.CachedInfo()
+	f.of.consumer, f.ackWait = info.Created.UnixNano(), info.Config.AckWait
+	if f.ackWait <= 0 {
+		f.ackWait = ackWait
+	}
+	f.limits = limitsOf(stream.CachedInfo().Config, info.Config, q.nc.MaxPayload())
+	return f, nil
+}
+
+const lookPatience = 3 * time.Second
+
+// look looks at the server, and acts on what has changed. Sure of what holds is only who looked after the last
+// reconnection.
+func (j *Jobs) look(ctx context.Context, s *source) error {
+	s.looking.Lock()
+	defer s.looking.Unlock()
+	connection := j.q.nc.Stats().Reconnects + 1
+	f, err := j.q.lookUp(ctx, s.stream)
+	if err != nil && !errors.Is(err, ErrMissing) {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if f.of != s.of {
+		j.regenerate(s, f.of)
+	}
+	if err != nil {
+		return err
+	}
+	s.sure.Store(connection)
+	s.limits, s.ackWait = f.limits, f.ackWait
+	return nil
+}
+
+// regenerate takes down that stream or consumer were removed, or made anew. If it is only the consumer, the
+// jobs that are held are in the stream and come once more, to anybody: their leases lapse. If the stream is
+// gone, what is held is all that there is of these jobs: they are done as if nothing had happened, unless the
+// stream is restored with them in it. Called with Jobs.mu held.
+func (j *Jobs) regenerate(s *source, of generation) {
+	first := s.of == generation{}
+	gone := s.of.stream != of.stream
+	for _, l := range s.held {
+		if gone {
+			l.standing.Store(orphaned)
+			l.until.Store(1<<63 - 1)
+		} else if l.standing.Load() == leased {
+			l.standing.Store(stale)
+			l.until.Store(0)
+		}
+	}
+	s.of = of
+	s.sure.Store(0)
+	if !first || len(s.held) > 0 {
+		j.cfg.OnError(errAnew{s.stream, len(s.held), gone})
+	}
+}
+
+// isSure reports whether stream and consumer are known to be those of the leases.
+func (j *Jobs) isSure(s *source) bool { return s.sure.Load() == j.q.nc.Stats().Reconnects+1 }
+
+// lookEvery is how often a source looks at its stream and consumer. With a pull under way the server says at
+// once that the consumer is gone, so that it need not be asked so often.
+const (
+	lookEvery     = time.Second
+	lookEveryIdle = 5 * time.Second
+)

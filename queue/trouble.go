@@ -1,0 +1,60 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// errAnew is reported when a stream or consumer was removed or made anew while jobs were held.
+type errAnew struct {
+	stream string
+	held   int
+	gone   bool
+}
+
+func (e errAnew) Error() string {
+	if e.gone {
+		return fmt.Sprintf("the stream %s was removed or made anew; %d jobs that are held here are delivered all the same", e.stream, e.held)
+	}
+	return fmt.Sprintf("the consumer %s of %s was removed or made anew; of %d jobs that are held here, those in flight may be delivered twice", ConsumerName, e.stream, e.held)
+}
+
+// troubled takes down why nothing can be taken in from a source.
+func (j *Jobs) troubled(s *source, err error) {
+	j.mu.Lock()
+	detail := oneLine(err.Error(), maxWords)
+	fresh := s.trouble == nil || s.trouble.Detail != detail
+	if s.trouble == nil {
+		s.trouble = &Condition{What: "take in jobs from " + s.stream, Since: j.q.Now()}
+	}
+	s.trouble.Detail = detail
+	j.mu.Unlock()
+	if fresh {
+		j.cfg.OnError(fmt.Errorf("take in jobs from %s: %w", s.stream, err))
+	}
+}
+
+// well takes down that the server serves the source's pulls. Called with Jobs.mu held.
+func (j *Jobs) well(s *source) { s.trouble = nil }
+
+// Conditions are what keeps jobs from being taken in at this moment, by stream.
+func (j *Jobs) Conditions() (all []Condition) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.sources {
+		if s.trouble != nil {
+			all = append(all, *s.trouble)
+		}
+	}
+	return all
+}
+
+// Ready returns an error that says from which streams no jobs can be taken in, and why; nil if there is none.
+func (j *Jobs) Ready() error {
+	var errs []error
+	for _, c := range j.Conditions() {
+		errs = append(errs, fmt.Errorf("cannot %s since %s: %s", c.What, c.Since.UTC().Format(time.RFC3339), c.Detail))
+	}
+	return errors.Join(errs...)
+}
