@@ -34,7 +34,10 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 		}
 	}
 	if l.Invalid == nil && l.Job.ProjectID != project {
-		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120s; they must name the same project", l.Job.ProjectID, subject)
+		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120s; they must name the same project, in lower case", l.Job.ProjectID, subject)
+	}
+	if l.Invalid == nil && !due { // what is due was looked at when it came first
+		l.Invalid = l.Job.tooFar(meta.Timestamp)
 	}
 	if l.Invalid != nil {
 		l.Raw = msg.Data()

@@ -183,8 +183,8 @@ func TestLargeHeaders(t *testing.T) {
 				headers = append(headers, name+": "+strings.Repeat("v", size))
 			}
 			size := len("NATS/1.0\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n")
-			room := maxMsgSize(t, q, "NOTIFY_NORMAL") - size - len(with("message", `""`))
-			publishRaw(t, q, JobSubject(Normal, projectA), with("message", `"`+strings.Repeat("m", room)+`"`), headers...)
+			room := maxMsgSize(t, q, "NOTIFY_NORMAL") - size - len(with("woven_ids", ""))
+			publishRaw(t, q, JobSubject(Normal, projectA), with("woven_ids", recipientsOf(room)), headers...)
 			jobs := openJobs(t, q, JobsConfig{WindowBytes: 1})
 			check := func(when string, h map[string][]string) {
 				t.Helper()
