@@ -117,5 +117,11 @@ func recipientsOf(bytes int) string {
 	for i := 0; b.Len()+220 < bytes; i++ {
 		fmt.Fprintf(&b, `,"%0200d"`, i)
 	}
-	return b.String() + strings.Repeat(" ", bytes-b.Len()-1) + "]"
+	for i := 0; b.Len()+10 < bytes; i++ {
+		fmt.Fprintf(&b, `,"%06d"`, i)
+	}
+	if rest := bytes - b.Len() - 1; rest > 0 { // at most nine
+		b.WriteString(strings.Repeat(" ", rest))
+	}
+	return b.String() + "]"
 }

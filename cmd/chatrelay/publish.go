@@ -46,6 +46,9 @@ is refused. (A job made from flags without --id is a new job each time.)`,
 			if err != nil {
 				return usageError{err}
 			}
+			if cmd.Flags().Changed("max-recipients") { // cobra's own warning would go to standard output, among the JSON
+				fmt.Fprintln(a.stderr, "--max-recipients is deprecated and has no effect: workers split jobs")
+			}
 			single := f.job.ProjectID != "" || f.job.Message != "" || len(f.job.WovenIDs) > 0
 			switch {
 			case len(files) > 0 && (f.job.ID != "" || f.deliverAt != "" || f.expireAt != ""):
@@ -69,8 +72,8 @@ is refused. (A job made from flags without --id is a new job each time.)`,
 	flags.StringVar(&f.job.ID, "id", "", "id of the job; generated if not given")
 	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before this time (RFC 3339), or this duration from now, such as 90m or 2d")
 	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after this time (RFC 3339), or this duration from now, such as 90m or 2d")
-	flags.Int("max-recipients", 0, "no effect")
-	_ = flags.MarkDeprecated("max-recipients", "workers split jobs themselves; it has no effect")
+	flags.Int("max-recipients", 0, "no effect") // scripts give it still
+	_ = flags.MarkHidden("max-recipients")
 	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to retry while the stream is full or NATS cannot be reached")
 	_ = cmd.RegisterFlagCompletionFunc("priority", complete(queue.Priorities()))
 	return cmd
