@@ -97,21 +97,30 @@ func TestUncertainStaysUncertain(t *testing.T) {
 	if err := q.js.DeleteStream(t.Context(), "NOTIFY_NORMAL"); err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	const (
+		garbled = "no answer of JetStream"
+		full    = `{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}`
+		large   = `{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}`
+	)
+	var answers []string
 	if _, err := q.nc.Subscribe(jobsPrefix+"normal.*", func(m *nats.Msg) {
-		answer := "no answer of JetStream"
-		if n++; n > 1 {
-			answer = `{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}`
-		}
-		_ = m.Respond([]byte(answer))
+		_ = m.Respond([]byte(answers[0]))
+		answers = answers[1:]
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := q.Publisher(PublisherConfig{}).Publish(deadline(t), Normal, job("one", "m", "w")); !errors.Is(err, ErrUncertain) || !errors.Is(err, ErrTooLarge) || n != 2 {
-		t.Errorf("after %d attempts: %v", n, err)
-	}
-	if _, err := q.Publisher(PublisherConfig{}).Publish(deadline(t), Normal, job("two", "m", "w")); errors.Is(err, ErrUncertain) || !errors.Is(err, ErrTooLarge) {
-		t.Errorf("refused at once: %v", err)
+	for _, c := range []struct {
+		answers   []string
+		uncertain bool
+	}{
+		{[]string{large}, false}, {[]string{full, large}, false},
+		{[]string{garbled, large}, true}, {[]string{full, garbled, large}, true}, {[]string{garbled, full, full, large}, true},
+	} {
+		answers = c.answers
+		_, err := q.Publisher(PublisherConfig{}).Publish(deadline(t), Normal, job("", "m", "w"))
+		if errors.Is(err, ErrUncertain) != c.uncertain || !errors.Is(err, ErrTooLarge) {
+			t.Errorf("after %q: %v", c.answers, err)
+		}
 	}
 }
 
