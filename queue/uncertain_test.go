@@ -102,10 +102,9 @@ func TestUncertainStaysUncertain(t *testing.T) {
 		full    = `{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"}}`
 		large   = `{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}`
 	)
-	var answers []string
+	answers := make(chan string, 10)
 	if _, err := q.nc.Subscribe(jobsPrefix+"normal.*", func(m *nats.Msg) {
-		_ = m.Respond([]byte(answers[0]))
-		answers = answers[1:]
+		_ = m.Respond([]byte(<-answers))
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -116,9 +115,11 @@ func TestUncertainStaysUncertain(t *testing.T) {
 		{[]string{large}, false}, {[]string{full, large}, false},
 		{[]string{garbled, large}, true}, {[]string{full, garbled, large}, true}, {[]string{garbled, full, full, large}, true},
 	} {
-		answers = c.answers
+		for _, answer := range c.answers {
+			answers <- answer
+		}
 		_, err := q.Publisher(PublisherConfig{}).Publish(deadline(t), Normal, job("", "m", "w"))
-		if errors.Is(err, ErrUncertain) != c.uncertain || !errors.Is(err, ErrTooLarge) {
+		if errors.Is(err, ErrUncertain) != c.uncertain || len(answers) > 0 || !errors.Is(err, ErrTooLarge) {
 			t.Errorf("after %q: %v", c.answers, err)
 		}
 	}
