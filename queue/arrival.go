@@ -74,10 +74,13 @@ func newLease(stream string, msg *nats.Msg, meta *nats.MsgMetadata) *Lease {
 		}
 	}
 	if l.Invalid == nil && l.Job.ProjectID != project {
-		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project", l.Job.ProjectID, msg.Subject)
+		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project, in lower case", l.Job.ProjectID, msg.Subject)
+	}
+	if l.Invalid == nil && !due { // what is due was looked at when it came first
+		l.Invalid = l.Job.tooFar(meta.Timestamp)
 	}
 	if l.Invalid != nil {
-		l.Job, l.Raw = Job{}, msg.Data
+		l.Raw = msg.Data
 	}
 	l.size = l.memory()
 	return l

@@ -21,6 +21,9 @@ type Config struct {
 	Creds string
 	// Name is the connection's name in the server's monitoring. Empty: chatrelay.
 	Name string
+	// InboxPrefix begins the subjects on which answers are awaited, for users who may subscribe to their own
+	// inbox only. Empty: _INBOX.
+	InboxPrefix string
 	// Patience is how long Connect keeps trying to reach the server. Zero: one attempt. A connection
 	// that is lost later is restored without a time limit.
 	Patience time.Duration
@@ -36,11 +39,16 @@ const DefaultURL = nats.DefaultURL
 // messages: 152,000 a second with 1,000 pending, 180,000 with 4,000.
 const asyncPending = 4096
 
+// ackTimeout is how long the acknowledgement of a publication is awaited.
+const ackTimeout = 5 * time.Second
+
 // Queue is a connection to NATS and its JetStream.
 type Queue struct {
 	nc *nats.Conn
 	js jetstream.JetStream
-	id string // of this connection, unlike other workers'
+
+	denied *denials
+	id     string // of this connection, unlike other workers'
 }
 
 // Connect connects to NATS. Close the queue when done with it. The error matches [ErrNoServer] when no
@@ -59,6 +67,7 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	if _, err := parseAddresses(cfg.URL); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
+	denied := &denials{}
 	opts := []nats.Option{
 		nats.Name(cfg.Name),
 		nats.MaxReconnects(-1),
@@ -80,7 +89,16 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { cfg.OnConnection(nil) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { cfg.OnConnection(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			denied.observe(err)
+			cfg.OnConnection(err)
+		}),
+		// While the server is away nothing is kept to be sent later: what was reported as failed must not
+		// be stored afterwards. Whoever publishes or acks tries again.
+		nats.ReconnectBufSize(-1),
+	}
+	if cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}
 	if cfg.Creds != "" {
 		opts = append(opts, nats.UserCredentials(cfg.Creds))
@@ -89,7 +107,7 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	for {
 		nc, err := nats.Connect(cfg.URL, opts...)
 		if err == nil {
-			return open(nc)
+			return open(nc, denied)
 		}
 		err = fmt.Errorf("connect to NATS at %s: %w", RedactURL(cfg.URL), connectError(err))
 		if errors.Is(err, nats.ErrAuthorization) || !time.Now().Before(deadline) {
@@ -104,17 +122,17 @@ func Connect(ctx context.Context, cfg Config) (*Queue, error) {
 	}
 }
 
-func open(nc *nats.Conn) (*Queue, error) {
+func open(nc *nats.Conn, denied *denials) (*Queue, error) {
 	js, err := jetstream.New(nc,
 		jetstream.WithPublishAsyncMaxPending(asyncPending),
 		// Without it a publication whose acknowledgement was lost would wait for ever.
-		jetstream.WithPublishAsyncTimeout(5*time.Second),
+		jetstream.WithPublishAsyncTimeout(ackTimeout),
 		jetstream.WithDefaultTimeout(5*time.Second))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("open JetStream: %w", err)
 	}
-	return &Queue{nc: nc, js: js, id: nuid.Next()}, nil
+	return &Queue{nc: nc, js: js, denied: denied, id: nuid.Next()}, nil
 }
 
 // Connected reports whether the connection is up at this moment.

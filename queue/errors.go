@@ -36,6 +36,18 @@ var ErrFull = errors.New("the stream is full")
 // ErrTooLarge is returned when a job exceeds what the stream or the server takes in one message.
 var ErrTooLarge = errors.New("the job is too large for one message")
 
+// ErrUncertain is returned when a job may have been stored although its publication failed: the answer did
+// not come, or only some of its parts were stored. Publishing the same job again, with the id that the
+// receipt names, stores nothing twice. A failure that does not match ErrUncertain stored nothing.
+var ErrUncertain = errors.New("it may have been stored all the same")
+
+// ErrOtherPriority is returned when the same job was published with another priority before, within the
+// duplicate window. Nothing was stored.
+var ErrOtherPriority = errors.New("published already with another priority")
+
+// ErrDenied is returned when the user may not publish to the subject. Nothing was stored.
+var ErrDenied = errors.New("the NATS user may not publish to the subject")
+
 // connectError gives a failure to connect its type. An error of the network layer that is neither a
 // failed dial nor a timeout, such as a refused TLS handshake, means that a server did answer.
 func connectError(err error) error {

@@ -183,8 +183,8 @@ func TestLargeHeaders(t *testing.T) {
 				headers = append(headers, name+": "+strings.Repeat("v", size))
 			}
 			size := len("NATS/1.0\r\n" + strings.Join(headers, "\r\n") + "\r\n\r\n")
-			room := maxMsgSize(t, q, "NOTIFY_NORMAL") - size - len(with("message", `""`))
-			publishRaw(t, q, JobSubject(Normal, projectA), with("message", `"`+strings.Repeat("m", room)+`"`), headers...)
+			room := maxMsgSize(t, q, "NOTIFY_NORMAL") - size - len(with("woven_ids", ""))
+			publishRaw(t, q, JobSubject(Normal, projectA), with("woven_ids", recipientsOf(room)), headers...)
 			jobs := openJobs(t, q, JobsConfig{WindowBytes: 1})
 			check := func(when string, h map[string][]string) {
 				t.Helper()
@@ -193,6 +193,7 @@ func TestLargeHeaders(t *testing.T) {
 				}
 			}
 			l := take(t, jobs, 1)[0]
+			published := len(l.Job.WovenIDs)
 			for range 2 {
 				l.LastError = strings.Repeat("e", 300)
 				if err := Defer(deadline(t), []Deferral{{Lease: l, At: time.Now(), History: l.History}}); err != nil {
@@ -208,8 +209,8 @@ func TestLargeHeaders(t *testing.T) {
 			}
 			l = take(t, jobs, 1)[0]
 			check("replayed", l.Headers)
-			if len(l.Job.Message) != room {
-				t.Errorf("%d of %d bytes of the message came back", len(l.Job.Message), room)
+			if len(l.Job.WovenIDs) != published {
+				t.Errorf("%d of %d recipients came back", len(l.Job.WovenIDs), published)
 			}
 			if within := c.name == "in bounds"; (l.Stream == LaterStream) != within {
 				t.Errorf("replayed to %s", l.Stream)

@@ -34,23 +34,40 @@ func ParsePriority(s string) (Priority, error) {
 	return "", fmt.Errorf("priority %q is not one of urgent, normal, bulk", s)
 }
 
-// MaxIDLength is the longest job id, in bytes.
-const MaxIDLength = 128
+// Bounds on a job.
+const (
+	// MaxIDLength is the longest job id, in bytes.
+	MaxIDLength = 128
+	// MaxMessageLength is the longest message, in bytes of UTF-8: some 4,000 words, more than anybody
+	// reads in a chat. The Chat API names no bound, but every call carries the text, and every part of a
+	// split job stores it again: without a bound one job of 1 MB could become gigabytes in NATS.
+	MaxMessageLength = 16 << 10
+	// MaxRecipientLength is the longest recipient id, in bytes.
+	MaxRecipientLength = 256
+	// MaxAhead is how far DeliverAt may lie ahead of the publication: a job that waits takes room that no
+	// quota of its stream counts.
+	MaxAhead = 366 * 24 * time.Hour
+)
 
 // Job is one message of one project to some recipients: the unit that is published, leased and
 // settled. Its JSON form is the contract with producers; unknown members are refused.
 type Job struct {
-	// ID names the job, 1 to 128 of A-Z a-z 0-9 _ -. Publishing the same id again inside the
-	// stream's duplicate window delivers once. Empty: the publisher makes one.
+	// ID names the job, 1 to 128 of A-Z a-z 0-9 _ -. Publishing the same job again, that is, the same id
+	// with the same content, inside the stream's duplicate window delivers once; the same id with another
+	// message, other recipients (or another order of them) or other times is another job. Empty: the
+	// publisher makes one, so that every publication is a job of its own.
 	ID string `json:"id,omitzero"`
-	// ProjectID is the UUID of the project on whose behalf the message goes out. It must equal
-	// the last token of the subject that the job is published to.
+	// ProjectID is the UUID of the project on whose behalf the message goes out, in lower case: in capitals
+	// it would be another project for subjects and gates. It must equal the last token of the subject that
+	// the job is published to.
 	ProjectID string `json:"project_id"`
-	// Message is the text that the recipients get. Not empty.
+	// Message is the text that the recipients get. Not empty, and at most [MaxMessageLength] bytes.
 	Message string `json:"message"`
-	// WovenIDs are the recipients. Not empty, nor is any of them; one named twice is delivered to once.
+	// WovenIDs are the recipients. Not empty, nor is any of them, and none is longer than
+	// [MaxRecipientLength]; one named twice is delivered to once.
 	WovenIDs []string `json:"woven_ids"`
-	// DeliverAt, when set, is the time before which the message is not delivered.
+	// DeliverAt, when set, is the time before which the message is not delivered, at most [MaxAhead] after
+	// the job is published.
 	DeliverAt time.Time `json:"deliver_at,omitzero"`
 	// ExpiresAt, when set, is the time after which the message is not delivered any more; the
 	// recipients that remain are dead-lettered as expired. It must be after DeliverAt.
@@ -87,12 +104,13 @@ func DecodeJob(data []byte) (Job, error) {
 	if err := job.wellFormed(); err != nil {
 		return Job{}, err
 	}
-	job.WovenIDs = unique(job.WovenIDs)
+	job.WovenIDs = compact(unique(job.WovenIDs), len(data)-len(job.Message))
 	return job, nil
 }
 
 // Validate returns an error that says what is wrong with the job, in words for its producer, and
-// matches [ErrInvalid]. Nil means that a worker will accept the job.
+// matches [ErrInvalid]. Nil means that a worker will accept the job, if it is published within [MaxAhead]
+// of its DeliverAt.
 func (j Job) Validate() error {
 	if err := j.wellFormed(); err != nil {
 		return err
@@ -112,6 +130,15 @@ func (j Job) Undeliverable() error {
 	return fmt.Errorf("expires_at %s is not after deliver_at %s", j.ExpiresAt.Format(time.RFC3339Nano), j.DeliverAt.Format(time.RFC3339Nano))
 }
 
+// tooFar returns an error that matches [ErrInvalid] if the job, published at that time, asks to wait for
+// longer than [MaxAhead]. One that is [Job.Undeliverable] does not wait at all.
+func (j Job) tooFar(published time.Time) error {
+	if j.DeliverAt.IsZero() || j.Undeliverable() != nil || !j.DeliverAt.After(published.Add(MaxAhead)) {
+		return nil
+	}
+	return invalid("deliver_at %s is more than %d days after the job was published", j.DeliverAt.Format(time.RFC3339), MaxAhead/(24*time.Hour))
+}
+
 // wellFormed is Validate without what concerns only the times.
 func (j Job) wellFormed() error {
 	if j.ID != "" && !validID(j.ID) {
@@ -120,8 +147,14 @@ func (j Job) wellFormed() error {
 	if !validProject(j.ProjectID) {
 		return invalid("project_id %.40q must be a UUID such as 0f8fad5b-d9cb-469f-a165-70867728950e", j.ProjectID)
 	}
+	if strings.ToLower(j.ProjectID) != j.ProjectID {
+		return invalid("project_id %s must be in lower case", j.ProjectID)
+	}
 	if j.Message == "" {
 		return invalid("message must not be empty")
+	}
+	if len(j.Message) > MaxMessageLength {
+		return invalid("message has %d bytes, must have at most %d", len(j.Message), MaxMessageLength)
 	}
 	if !utf8.ValidString(j.Message) {
 		return invalid("message must be UTF-8")
@@ -132,6 +165,9 @@ func (j Job) wellFormed() error {
 	for i, id := range j.WovenIDs {
 		if id == "" {
 			return invalid("woven_ids[%d] must not be empty", i)
+		}
+		if len(id) > MaxRecipientLength {
+			return invalid("woven_ids[%d] has %d bytes, must have at most %d", i, len(id), MaxRecipientLength)
 		}
 		if !utf8.ValidString(id) {
 			return invalid("woven_ids[%d] must be UTF-8", i)

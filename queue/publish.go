@@ -8,11 +8,8 @@ import (
 
 // PublisherConfig says how a [Publisher] publishes. The zero value is usable.
 type PublisherConfig struct {
-	// MaxRecipients is how many recipients a published job may have; larger ones are split. Zero:
-	// 500, the workers' default.
-	MaxRecipients int
 	// RetryFor is how long a job is tried while its stream is full or the server cannot be
-	// reached. Zero: 30 s. Negative: one attempt.
+	// reached. Zero: 30 s. Negative: one attempt, whose answer is awaited for 5 s.
 	RetryFor time.Duration
 	// OnRetry, when set, is called with the cause before every further attempt at a publication.
 	OnRetry func(error)
@@ -27,9 +24,6 @@ type Publisher struct {
 
 // Publisher makes a publisher.
 func (q *Queue) Publisher(cfg PublisherConfig) *Publisher {
-	if cfg.MaxRecipients <= 0 {
-		cfg.MaxRecipients = 500
-	}
 	if cfg.RetryFor == 0 {
 		cfg.RetryFor = 30 * time.Second
 	}
@@ -43,17 +37,23 @@ func (q *Queue) Publisher(cfg PublisherConfig) *Publisher {
 type Receipt struct {
 	// JobID is the job's id, made by the publisher if it had none.
 	JobID string `json:"job_id"`
-	// Parts is the number of parts that it was split into, 1 if it was not split.
+	// Parts is the number of messages that it became: 1, unless it is too large for one.
 	Parts int `json:"parts"`
 	// Duplicate is set if the server had all of it already and stored nothing new.
 	Duplicate bool `json:"duplicate"`
 }
 
-// Publish validates a job, publishes it, split if need be, and returns when the server has stored
-// it. It retries with the same id while the stream is full or the server cannot be reached, so
-// that nothing is stored twice. The error matches [ErrInvalid], [ErrFull], [ErrTooLarge] or
-// [ErrNoStream] where one of these is the cause. The receipt names the job in any case, so that the
-// same job can be published again with the same id.
+// Publish validates a job, publishes it, in parts if it is too large for one message, and returns when the
+// server has stored it. It tries again with the same id while the stream is full or the server cannot be
+// reached, so that nothing is stored twice.
+//
+// The error matches [ErrInvalid], [ErrFull], [ErrTooLarge], [ErrNoStream], [ErrOtherPriority] or [ErrDenied]
+// where one of these is the cause, and [ErrUncertain] if the job may have been stored; otherwise nothing
+// was. With a context that has ended already nothing is sent. The receipt names the job in any case, so
+// that the same job can be published again with the same id.
+//
+// A job with an id is looked for in the other priorities first, which costs a round trip. It is not found
+// where the user may not publish, nor while another program publishes it at the same moment.
 func (p *Publisher) Publish(ctx context.Context, priority Priority, job Job) (Receipt, error) {
 	return p.PublishWithHeaders(ctx, priority, job, nil)
 }
@@ -63,37 +63,71 @@ func (p *Publisher) Publish(ctx context.Context, priority Priority, job Job) (Re
 // whenever it is leased, also after it was split, deferred or replayed. Names that begin with Nats-
 // or Chatrelay-, Status, Description, and more than 48 KiB in all match [ErrInvalid].
 func (p *Publisher) PublishWithHeaders(ctx context.Context, priority Priority, job Job, headers map[string][]string) (Receipt, error) {
-	return p.collect(ctx, p.send(priority, job, headers), p.cfg.RetryFor > 0)
+	out := p.prepare(priority, job, headers)
+	until := p.until(time.Now())
+	p.probe(ctx, out, until)
+	p.send(ctx, out, until)
+	return p.collect(ctx, out, until)
+}
+
+// until is when trying ends that began at that time.
+func (p *Publisher) until(begun time.Time) time.Time {
+	if p.cfg.RetryFor < 0 {
+		return begun.Add(ackTimeout)
+	}
+	return begun.Add(p.cfg.RetryFor)
 }
 
 // PublishAll publishes many jobs with up to 4,096 on their way at once, and calls done for each in
 // the order they came, with what Publish would return. A job that fails does not keep the others
 // from being published, but after one that could not be published within RetryFor those behind it
-// get one attempt only. It returns when all are done, or ctx.Err() when ctx ended before.
+// get one attempt only. It returns when all are done, or ctx.Err() when ctx ended before; of jobs that
+// done was not called for, those may have been stored that jobs had yielded.
 func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job], done func(Receipt, error)) error {
-	way := make(chan pendingPublish, asyncPending)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	probed, sent := make(chan *publication, asyncPending/4), make(chan *publication, asyncPending)
 	go func() {
-		defer close(way)
+		defer close(probed)
 		for priority, job := range jobs {
+			if ctx.Err() != nil {
+				return
+			}
+			out := p.prepare(priority, job, nil)
+			p.probe(ctx, out, p.until(time.Now()))
 			select {
-			case way <- p.send(priority, job, nil):
+			case probed <- out:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	patient := p.cfg.RetryFor > 0
+	go func() {
+		defer close(sent)
+		for out := range probed {
+			p.send(ctx, out, p.until(time.Now()))
+			select {
+			case sent <- out:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	patient := true
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case pending, more := <-way:
+		case out, more := <-sent:
 			if !more {
-				return nil
+				return ctx.Err()
 			}
-			receipt, err := p.collect(ctx, pending, patient)
+			until := p.until(time.Now())
+			if !patient {
+				until = p.until(out.sent)
+				out.once = true
+			}
+			receipt, err := p.collect(ctx, out, until)
 			if err != nil && retryable(err) {
 				patient = false
 			}

@@ -195,3 +195,24 @@ func BenchmarkPublishAll(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkPublishAllWithIDs shows what it costs to look for each job in the other priorities.
+func BenchmarkPublishAllWithIDs(b *testing.B) {
+	q := newUnboundedQueue(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	jobs := func(yield func(Priority, Job) bool) {
+		for n := range b.N {
+			if !yield(Normal, job(fmt.Sprint("j", n), "Your coffee is ready.", "w-1", "w-2")) {
+				return
+			}
+		}
+	}
+	if err := q.Publisher(PublisherConfig{}).PublishAll(b.Context(), jobs, func(_ Receipt, err error) {
+		if err != nil {
+			b.Error(err)
+		}
+	}); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -108,4 +109,29 @@ func unique(ids []string) []string {
 		}
 	}
 	return kept
+}
+
+// compact gives recipients that pin no more than about twice their own size. They share the memory of a
+// text of up to text bytes, and of that all may be commas, blanks and repetitions that unique removed.
+func compact(ids []string, text int) []string {
+	own := 0
+	for _, id := range ids {
+		own += len(id)
+	}
+	const few = 512 // bytes that are not worth a copy
+	if text > 2*(own+int(unsafe.Sizeof(""))*len(ids))+few {
+		var all strings.Builder
+		all.Grow(own)
+		for _, id := range ids {
+			all.WriteString(id)
+		}
+		rest := all.String()
+		for i, id := range ids {
+			ids[i], rest = rest[:len(id)], rest[len(id):]
+		}
+	}
+	if cap(ids) > 2*len(ids)+few/int(unsafe.Sizeof("")) {
+		ids = append(make([]string, 0, len(ids)), ids...)
+	}
+	return ids
 }

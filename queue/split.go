@@ -27,15 +27,19 @@ func (j Job) parts(limit int) []Job {
 // headerRoom is more than the headers take that the publisher itself sets.
 const headerRoom = 512
 
+// chunkSize bounds a published part in bytes. It fits beside all headers into the job streams of a server
+// with the usual max_payload of 1 MiB, so that the parts of a job are the same on every server, whatever
+// its headers are: published again, they are recognized.
+const chunkSize = 360 << 10
+
 // chunk is the JSON form of a job with some of its recipients.
 type chunk struct {
 	data         []byte
 	first, count int // of the recipients
 }
 
-// chunks encodes the job in chunks of at most limit recipients and at most size bytes; a chunk with a
-// single recipient may be larger.
-func (j Job) chunks(limit, size int) (all []chunk, err error) {
+// chunks encodes the job in chunks of at most size bytes; a chunk with a single recipient may be larger.
+func (j Job) chunks(size int) (all []chunk, err error) {
 	first := 0
 	var fit func(Job) error
 	fit = func(part Job) error {
@@ -56,12 +60,7 @@ func (j Job) chunks(limit, size int) (all []chunk, err error) {
 		}
 		return nil
 	}
-	for _, part := range j.parts(limit) {
-		if err := fit(part); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
+	return all, fit(j)
 }
 
 // Split implements [Holder]: the parts are published as due jobs, and once the server has

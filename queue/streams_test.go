@@ -79,7 +79,7 @@ func TestFullJobStreamDropsNothing(t *testing.T) {
 	q := newQueue(t)
 	for _, p := range Priorities() {
 		limit(t, q, JobStream(p), func(c *jetstream.StreamConfig) { c.MaxMsgs = 3 })
-		publish(t, q, p, job("a", "m", "w"), job("b", "m", "w"), job("c", "m", "w"))
+		publish(t, q, p, job("a", string(p), "w"), job("b", string(p), "w"), job("c", string(p), "w"))
 		if _, err := q.js.Publish(t.Context(), JobSubject(p, projectA), []byte("x")); !errors.Is(publishError(err), ErrFull) {
 			t.Errorf("%s takes a fourth: %v", p, err)
 		}

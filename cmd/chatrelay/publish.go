@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,7 +18,6 @@ type publishFlags struct {
 	priority            string
 	job                 queue.Job
 	deliverAt, expireAt string
-	maxRecipients       int
 	retryFor            time.Duration
 }
 
@@ -35,8 +35,9 @@ is a job in JSON:
 
 id, deliver_at and expires_at are optional. A file may be packed by gzip. Each bad line is reported with
 its number, and the good lines are still published. Publishing the same input again within ten minutes
-stores nothing twice: a job is recognized by its id, a line without an id by its content. (A job made from
-flags without --id is a new job each time.)`,
+stores nothing twice: a job is recognized by its id and content, a line without an id by its content; the same
+id with another text, other recipients or other times is another job. What was published with another priority
+is refused. (A job made from flags without --id is a new job each time.)`,
 		Example: `  chatrelay publish --project 0f8fad5b-d9cb-469f-a165-70867728950e --message "Your coffee is ready." --to w-1 --to w-2
   chatrelay publish --priority bulk festival.jsonl
   generate-jobs | chatrelay publish -`,
@@ -45,8 +46,8 @@ flags without --id is a new job each time.)`,
 			if err != nil {
 				return usageError{err}
 			}
-			if f.maxRecipients < 1 {
-				return usagef("--max-recipients %d: must be 1 or more", f.maxRecipients)
+			if cmd.Flags().Changed("max-recipients") { // cobra's own warning would go to standard output, among the JSON
+				fmt.Fprintln(a.stderr, "--max-recipients is deprecated and has no effect: workers split jobs")
 			}
 			single := f.job.ProjectID != "" || f.job.Message != "" || len(f.job.WovenIDs) > 0
 			switch {
@@ -71,29 +72,17 @@ flags without --id is a new job each time.)`,
 	flags.StringVar(&f.job.ID, "id", "", "id of the job; generated if not given")
 	flags.StringVar(&f.deliverAt, "deliver-at", "", "deliver nothing before this time (RFC 3339), or this duration from now, such as 90m or 2d")
 	flags.StringVar(&f.expireAt, "expires-at", "", "deliver nothing after this time (RFC 3339), or this duration from now, such as 90m or 2d")
-	flags.IntVar(&f.maxRecipients, "max-recipients", 500, "split jobs with more recipients than this")
+	flags.Int("max-recipients", 0, "no effect") // scripts give it still
+	_ = flags.MarkHidden("max-recipients")
 	flags.DurationVar(&f.retryFor, "publish-retry-for", 30*time.Second, "how long to retry while the stream is full or NATS cannot be reached")
 	_ = cmd.RegisterFlagCompletionFunc("priority", complete(queue.Priorities()))
 	return cmd
 }
 
-// connect reaches NATS, and makes sure that there is something to publish to.
-func (f publishFlags) connect(ctx context.Context) (*queue.Queue, error) {
-	q, err := f.nats.connect(ctx, "publish")
-	if err != nil {
-		return nil, err
-	}
-	if err := q.Check(ctx); err != nil {
-		q.Close()
-		return nil, err
-	}
-	return q, nil
-}
-
 func (a *app) publisher(q *queue.Queue, f publishFlags) *queue.Publisher {
 	var reported time.Time
 	return q.Publisher(queue.PublisherConfig{
-		MaxRecipients: f.maxRecipients, RetryFor: f.retryFor,
+		RetryFor: f.retryFor,
 		OnRetry: func(err error) {
 			if time.Since(reported) > 5*time.Second {
 				reported = time.Now()
@@ -114,14 +103,14 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 	if err := f.job.Validate(); err != nil {
 		return usagef("%w (flags: --project, --message, --to, --id, --deliver-at, --expires-at)", err)
 	}
-	q, err := f.connect(ctx)
+	q, err := f.nats.connect(ctx, "publish")
 	if err != nil {
 		return err
 	}
 	defer q.Close()
 	receipt, err := a.publisher(q, f).Publish(ctx, priority, f.job)
 	if err != nil {
-		return fmt.Errorf("%w; to try again without delivering twice, add --id %s", err, receipt.JobID)
+		return a.reportUnpublished(f, receipt, err)
 	}
 	if a.output == "json" {
 		return term.PrintJSON(a.stdout, receipt)
@@ -135,4 +124,31 @@ func (a *app) publishOne(ctx context.Context, f publishFlags, priority queue.Pri
 		fmt.Fprintf(a.stdout, "published job %s\n", receipt.JobID)
 	}
 	return nil
+}
+
+// reportUnpublished says why a job was not published, and how to repeat it if it may have been stored all
+// the same. Times given as durations are repeated as the times that they meant: with others it would be another job.
+func (a *app) reportUnpublished(f publishFlags, receipt queue.Receipt, err error) error {
+	uncertain := errors.Is(err, queue.ErrUncertain)
+	if a.output == "json" {
+		failed := struct {
+			JobID     string `json:"job_id"`
+			Error     string `json:"error"`
+			Uncertain bool   `json:"uncertain"`
+		}{receipt.JobID, withAdvice(err), uncertain}
+		if err := term.PrintJSON(a.stdout, failed); err != nil {
+			return err
+		}
+	}
+	if !uncertain {
+		return fmt.Errorf("%w; nothing was stored", err)
+	}
+	again := "--id " + receipt.JobID
+	if !f.job.DeliverAt.IsZero() {
+		again += " --deliver-at " + f.job.DeliverAt.Format(time.RFC3339Nano)
+	}
+	if !f.job.ExpiresAt.IsZero() {
+		again += " --expires-at " + f.job.ExpiresAt.Format(time.RFC3339Nano)
+	}
+	return fmt.Errorf("%w; to try again without delivering twice, give %s", err, again)
 }

@@ -21,6 +21,8 @@ type lineErr struct {
 	File  string `json:"file"`
 	Line  int    `json:"line"`
 	Error string `json:"error"`
+	// Uncertain: the job may have been stored all the same.
+	Uncertain bool `json:"uncertain"`
 }
 
 func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.Priority, files []string) error {
@@ -29,7 +31,7 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 		return usageError{err}
 	}
 	defer in.Close()
-	q, err := f.connect(ctx)
+	q, err := f.nats.connect(ctx, "publish")
 	if err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func (a *app) publishFiles(ctx context.Context, f publishFlags, priority queue.P
 		bar.Clear()
 		fmt.Fprintf(a.stderr, "%s:%d: %s\n", term.Plain(at.File), at.Number, term.Plain(withAdvice(err)))
 		if len(sum.Errors) < 100 {
-			sum.Errors = append(sum.Errors, lineErr{at.File, at.Number, withAdvice(err)})
+			sum.Errors = append(sum.Errors, lineErr{at.File, at.Number, withAdvice(err), errors.Is(err, queue.ErrUncertain)})
 		}
 	})
 	bar.Finish()

@@ -15,7 +15,7 @@ func (m *measurement) publishPaced(ctx context.Context, run *Run) error {
 	if m.workload.Timed {
 		m.acked = make([]int64, m.workload.Jobs)
 	}
-	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.Recipients})
+	pub := m.q.Publisher(queue.PublisherConfig{})
 	var failed error
 	stored := 0
 	begun := time.Now()

@@ -80,7 +80,7 @@ func (m *measurement) mayUse(ctx context.Context) error {
 // publish stores all jobs, as large as they are.
 func (m *measurement) publish(ctx context.Context) error {
 	var failed error
-	pub := m.q.Publisher(queue.PublisherConfig{MaxRecipients: m.workload.Recipients})
+	pub := m.q.Publisher(queue.PublisherConfig{})
 	err := pub.PublishAll(ctx, m.jobs(), func(_ queue.Receipt, err error) {
 		if err != nil && failed == nil {
 			failed = err

@@ -41,7 +41,7 @@ func Publish(ctx context.Context, p *queue.Publisher, r *Reader, reached func(of
 			return // interrupted; it may have been stored
 		case err != nil:
 			fail(at, err)
-			if !errors.Is(err, queue.ErrInvalid) && !errors.Is(err, queue.ErrTooLarge) {
+			if !concernsOneJob(err) {
 				r.Stop() // the stream stays full, or NATS away: more of it would only fail too
 			}
 			return
@@ -59,4 +59,9 @@ func Publish(ctx context.Context, p *queue.Publisher, r *Reader, reached func(of
 	}
 	sum.Unread = r.Stopped() || err != nil
 	return sum, err
+}
+
+// concernsOneJob reports whether the jobs behind one that failed may well be published.
+func concernsOneJob(err error) bool {
+	return errors.Is(err, queue.ErrInvalid) || errors.Is(err, queue.ErrTooLarge) || errors.Is(err, queue.ErrOtherPriority) || errors.Is(err, queue.ErrDenied)
 }
