@@ -44,7 +44,7 @@ The scripted Chat API rejects recipients whose id begins with unknown- or member
 			}
 			err = dev.Run(cmd.Context(), dev.Config{
 				Dir: f.data, Port: f.port, Once: f.once,
-				API: f.api, Worker: f.worker, HTTP: l, Log: log, Version: version(),
+				API: f.api, Jobs: f.jobs, Worker: f.worker, HTTP: l, Log: log, Version: version(),
 				Out: a.stdout, Err: a.stderr, JSON: a.output == "json",
 			})
 			if _, ok := errors.AsType[*dev.DirError](err); ok {

@@ -53,7 +53,7 @@ all secret files again at once. Projects that it does not name use --client-id, 
 				return err
 			}
 			return daemon.Run(cmd.Context(), daemon.Config{
-				NATS: f.nats.config("worker"), API: api, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, LogLost: out.Lost, Explain: withAdvice, Version: version(),
+				NATS: f.nats.config("worker"), API: api, Jobs: f.jobs, Worker: f.worker, Reload: hangup, HTTP: l, Log: log, LogLost: out.Lost, Explain: withAdvice, Version: version(),
 			})
 		},
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/chatapi/credentials"
 	"github.com/chatrelay/chatrelay/cmd/chatrelay/daemon"
+	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/worker"
 )
 
@@ -23,6 +24,7 @@ type workerFlags struct {
 	secretFile      string
 	credentialsFile string
 	worker          worker.Config
+	jobs            queue.JobsConfig
 	ambiguous       string
 	httpAddr        string
 	logFormat       string
@@ -55,6 +57,7 @@ func (f *workerFlags) registerCore(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.api.Timeout, "call-timeout", 10*time.Second, "how long one call may take")
 	flags.DurationVar(&f.worker.MaxRetryAfter, "max-retry-after", time.Hour, "longest wait that the worker accepts from the Retry-After of the API and its token server")
 	flags.DurationVar(&f.worker.Grace, "grace", 30*time.Second, "how long a stopping worker waits for calls in flight")
+	flags.IntVar(&f.jobs.WindowBytes, "window-bytes", 256<<20, "most memory, in bytes, of the jobs that are held at a time; each of the four streams may take a quarter")
 	flags.StringVar(&f.logFormat, "log-format", "auto", "auto, console or json; auto is console on a terminal, JSON elsewhere")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug shows recipient ids")
 }
@@ -76,6 +79,8 @@ func (f *workerFlags) check() error {
 		return usagef("--max-ambiguous %d: must be 1 or more", f.worker.MaxAmbiguous)
 	case f.worker.MaxRetryAfter <= 0:
 		return usagef("--max-retry-after %v: must be more than zero", f.worker.MaxRetryAfter)
+	case f.jobs.WindowBytes < 1<<20:
+		return usagef("--window-bytes %d: must be 1048576 or more", f.jobs.WindowBytes)
 	case f.worker.Grace <= 0:
 		return usagef("--grace %v: must be more than zero", f.worker.Grace)
 	}

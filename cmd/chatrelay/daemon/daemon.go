@@ -29,6 +29,8 @@ type Config struct {
 	NATS queue.Config
 	// API makes the calls.
 	API *credentials.Clients
+	// Jobs bounds what is held. OnError is set by [Run].
+	Jobs queue.JobsConfig
 	// Worker bounds and paces the calls. Its Hook is called after what [Run] itself does with an
 	// event.
 	Worker worker.Config
@@ -88,13 +90,15 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer q.Close()
 	d.queue.Store(q)
-	jobs, err := q.Jobs(ctx, queue.JobsConfig{OnError: func(err error) { d.log.Warn().Err(err).Msg("queue") }})
+	taking := d.cfg.Jobs
+	taking.OnError = func(err error) { d.log.Warn().Err(err).Msg("queue") }
+	jobs, err := q.Jobs(ctx, taking)
 	if err != nil {
 		return err
 	}
 	defer jobs.Close()
 	d.jobs.Store(jobs)
-	retire, err := q.Announce(identity(cfg.Version), d.gates.state)
+	retire, err := q.Announce(identity(cfg.Version), d.state)
 	if err != nil {
 		return err
 	}

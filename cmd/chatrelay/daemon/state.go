@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 func (d *daemon) setNotReady(why error) { d.notReady.Store(&why) }
@@ -16,6 +18,9 @@ func (d *daemon) ready() error {
 	}
 	if !d.connected() {
 		return errors.New("not connected to NATS")
+	}
+	if jobs := d.jobs.Load(); jobs != nil {
+		return jobs.Ready()
 	}
 	return nil
 }
@@ -43,4 +48,13 @@ func identity(version string) map[string]string {
 		"host": host, "pid": strconv.Itoa(os.Getpid()),
 		"started": time.Now().UTC().Format(time.RFC3339), "version": version,
 	}
+}
+
+// state is what the worker says of itself to those who ask.
+func (d *daemon) state() queue.WorkerState {
+	state := d.gates.state()
+	if jobs := d.jobs.Load(); jobs != nil {
+		state.Conditions = jobs.Conditions()
+	}
+	return state
 }

@@ -33,8 +33,9 @@ type Config struct {
 	Once bool
 
 	// API and Worker set up the worker; the addresses and the credential in API, and the Hook in
-	// Worker, are set by [Run]. HTTP, Log and Version are those of [daemon.Config].
+	// Worker, are set by [Run]. Jobs, HTTP, Log and Version are those of [daemon.Config].
 	API     chatapi.Config
+	Jobs    queue.JobsConfig
 	Worker  worker.Config
 	HTTP    net.Listener
 	Log     zerolog.Logger
@@ -148,7 +149,7 @@ func (d *demo) startWorker(ctx context.Context, cfg Config) (ended chan error, s
 	ended = make(chan error, 1)
 	go func() {
 		ended <- daemon.Run(ctx, daemon.Config{
-			NATS: queue.Config{URL: d.url, Name: "chatrelay worker"}, API: clients, Worker: work,
+			NATS: queue.Config{URL: d.url, Name: "chatrelay worker"}, API: clients, Jobs: cfg.Jobs, Worker: work,
 			HTTP: cfg.HTTP, Log: cfg.Log, Version: cfg.Version,
 		})
 	}()
