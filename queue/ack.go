@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // errReplaced is returned when the connection was lost and restored while acks were on their way.
@@ -50,12 +52,8 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 	var last *Lease
 	var acked []*Lease
 	for _, l := range leases {
-		switch l.standing.Load() {
-		case orphaned: // there is nothing to be acked any more
-			j.forget(l)
-			continue
-		case stale:
-			if err := j.q.remove(ctx, s.stream, l.Seq); err != nil {
+		if l.standing.Load() != leased {
+			if err := j.q.remove(ctx, s.stream, l.place()); err != nil {
 				return fmt.Errorf("ack %s: %w", l.Origin(), err)
 			}
 			j.forget(l)
@@ -97,11 +95,21 @@ func (j *Jobs) beSure(ctx context.Context, s *source) error {
 	return nil
 }
 
-// remove deletes a message from a stream: a job that is done, and whose consumer does not know that.
-func (q *Queue) remove(ctx context.Context, name string, seq uint64) error {
+// remove deletes a job that is done, and whose consumer does not know that, if it is in the stream.
+func (q *Queue) remove(ctx context.Context, name string, at place) error {
 	stream, err := q.js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return lookupError("stream "+name, err)
+	}
+	msg, err := stream.GetMsg(ctx, at.seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Time.UnixNano() != at.stored {
+		return nil
+	}
 	if err == nil {
-		err = stream.DeleteMsg(ctx, seq)
+		err = stream.DeleteMsg(ctx, at.seq)
 	}
 	if isGone(err) {
 		return nil

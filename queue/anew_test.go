@@ -1,8 +1,13 @@
 package queue
 
 import (
+	"net/url"
+	"os"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
 // anew removes the stream of normal jobs, or its consumer, and makes it once more.
@@ -124,4 +129,59 @@ func TestConsumerMadeAnew(t *testing.T) {
 	if left := stored(t, q, JobStream(Normal)); left != 0 || jobs.Held() != 0 {
 		t.Errorf("%d jobs are stored and %d held at the end", left, jobs.Held())
 	}
+}
+
+// A volume that was restored from a backup has streams as old as those that were lost, and other jobs at the same
+// places: the acks of those that are held end none of these.
+func TestRestoredVolume(t *testing.T) {
+	t.Parallel()
+	dir, backup := t.TempDir(), t.TempDir()
+	b := newServer(t, broker.Config{Dir: dir})
+	port := portOf(t, b)
+	q := connect(t, b)
+	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	publishMany(t, q, 0, 10)
+	jobs := openJobs(t, q, JobsConfig{})
+	before := take(t, jobs, 10)
+	b.Stop()
+	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	restart := func(from string) {
+		t.Helper()
+		b = newServer(t, broker.Config{Dir: from, Port: port})
+		eventually(t, "the connection is restored", q.Connected)
+	}
+	restart(dir)
+	publishMany(t, q, 10, 20)
+	lost := take(t, jobs, 10)
+	b.Stop()
+	restart(backup)
+	publishMany(t, q, 20, 40) // ten of them at the places of those that were lost
+	fresh := take(t, jobs, 20)
+	if err := Ack(deadline(t), lost); err != nil {
+		t.Fatal(err)
+	}
+	if left := stored(t, q, JobStream(Normal)); left != 30 {
+		t.Errorf("%d jobs are stored after the acks of jobs that are gone, want 30", left)
+	}
+	if err := Ack(deadline(t), append(before, fresh...)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing is left", func() bool { return stored(t, q, JobStream(Normal)) == 0 && jobs.Held() == 0 })
+}
+
+func portOf(t *testing.T, b *broker.Server) int {
+	t.Helper()
+	u, err := url.Parse(b.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }

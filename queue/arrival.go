@@ -23,7 +23,8 @@ func (j *Jobs) arrive(n *session, msg *nats.Msg) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if n.of != s.of || meta.Sequence.Consumer <= n.last {
-		n.finish(nil) // of another consumer than the session is of; the job comes once more
+		n.finish(nil) // of another consumer than the session is of: whose is to be found out before its jobs are taken
+		_ = j.q.nc.Publish(lease.reply, []byte("-NAK"))
 		return
 	}
 	n.last, n.heard, n.brought = meta.Sequence.Consumer, time.Now(), true

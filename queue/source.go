@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // source is one stream's share of what is held. What has no other word is guarded by Jobs.mu.
@@ -41,6 +43,7 @@ type generation struct{ stream, consumer int64 }
 // found is what a look at the server showed.
 type found struct {
 	of      generation
+	last    uint64 // sequence in the stream
 	limits  pullLimits
 	ackWait time.Duration
 }
@@ -54,7 +57,7 @@ func (q *Queue) lookUp(ctx context.Context, name string) (f found, err error) {
 	if err != nil {
 		return f, lookupError("stream "+name, err)
 	}
-	f.of.stream = stream.CachedInfo().Created.UnixNano()
+	f.of.stream, f.last = stream.CachedInfo().Created.UnixNano(), stream.CachedInfo().State.LastSeq
 	consumer, err := stream.Consumer(ctx, ConsumerName)
 	if err != nil {
 		return f, lookupError("consumer "+ConsumerName+" of "+name, err)
@@ -80,10 +83,16 @@ func (j *Jobs) look(ctx context.Context, s *source) error {
 	if err != nil && !errors.Is(err, ErrMissing) {
 		return err
 	}
+	back := false
+	if err == nil && s.sure.Load() != connection {
+		if back, err = j.q.wentBack(ctx, s.stream, f.last, j.newest(s)); err != nil {
+			return err
+		}
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if f.of != s.of {
-		j.regenerate(s, f.of)
+	if f.of != s.of || back {
+		j.regenerate(s, f.of, back)
 	}
 	if err != nil {
 		return err
@@ -97,9 +106,9 @@ func (j *Jobs) look(ctx context.Context, s *source) error {
 // jobs that are held are in the stream and come once more, to anybody: their leases lapse. If the stream is
 // gone, what is held is all that there is of these jobs: they are done as if nothing had happened, unless the
 // stream is restored with them in it. Called with Jobs.mu held.
-func (j *Jobs) regenerate(s *source, of generation) {
+func (j *Jobs) regenerate(s *source, of generation, back bool) {
 	first := s.of == generation{}
-	gone := s.of.stream != of.stream
+	gone := back || s.of.stream != of.stream
 	for _, l := range s.held {
 		if gone {
 			l.standing.Store(orphaned)
@@ -114,6 +123,38 @@ func (j *Jobs) regenerate(s *source, of generation) {
 	if !first || len(s.held) > 0 {
 		j.cfg.OnError(errAnew{s.stream, len(s.held), gone})
 	}
+}
+
+// newest is the place of the youngest job that is held.
+func (j *Jobs) newest(s *source) (youngest place) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for p, l := range s.held {
+		if p.seq > youngest.seq && l.standing.Load() != orphaned {
+			youngest = p
+		}
+	}
+	return youngest
+}
+
+// wentBack reports whether the stream is in an earlier state than it was when the youngest of the jobs that are
+// held was delivered, as after its volume was restored from a backup. Its creation time does not tell.
+func (q *Queue) wentBack(ctx context.Context, name string, last uint64, youngest place) (bool, error) {
+	if youngest.seq == 0 || last < youngest.seq {
+		return youngest.seq > 0, nil
+	}
+	stream, err := q.js.Stream(ctx, name)
+	if err != nil {
+		return false, lookupError("stream "+name, err)
+	}
+	msg, err := stream.GetMsg(ctx, youngest.seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil // it was acked, of which the answer was lost
+	}
+	if err != nil {
+		return false, lookupError("stream "+name, err)
+	}
+	return msg.Time.UnixNano() != youngest.stored, nil
 }
 
 // isSure reports whether stream and consumer are known to be those of the leases.
