@@ -15,6 +15,9 @@ var (
 	ErrNoServer = errors.New("no NATS server answers")
 	// ErrAddress is returned by [Connect] when the address of the server cannot be read.
 	ErrAddress = errors.New("malformed NATS address")
+	// ErrConfig is returned by [Connect] when what [Config] says contradicts itself, or a file that it
+	// names cannot be used.
+	ErrConfig = errors.New("unusable NATS configuration")
 	// ErrNoJetStream is returned by every method that looks up a stream when the server has
 	// JetStream turned off, or turned off for this account.
 	ErrNoJetStream = errors.New("the NATS server has JetStream turned off")

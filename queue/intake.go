@@ -180,7 +180,7 @@ func (j *Jobs) receive(n *session, msg *nats.Msg) {
 		}
 	case moved:
 		n.finish(nil)
-	case refused:
+	case hopeless:
 		n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))
 	}
 	signal(s.wake)

@@ -87,7 +87,7 @@ const (
 	tooMuch                  // more was asked for than is allowed
 	tooLarge                 // the next job has more bytes than were asked for
 	moved                    // the consumer is gone, or elsewhere
-	refused                  // it will be no better soon
+	hopeless                 // it will be no better soon
 )
 
 func (w word) kind() wordKind {
@@ -105,7 +105,7 @@ func (w word) kind() wordKind {
 	case w.status == 409 && (w.text == "Consumer Deleted" || w.text == "Leadership Change" || w.text == "Server Shutdown"), w.status == 503:
 		return moved
 	}
-	return refused
+	return hopeless
 }
 
 // lower adapts the limits to a word of kind tooMuch, which ends in the limit: a server may have one of its own

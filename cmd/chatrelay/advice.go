@@ -13,6 +13,10 @@ func advise(err error) string {
 		return "is NATS running, and is --nats-url right?"
 	case errors.Is(err, queue.ErrAddress):
 		return "it was given by --nats-url or CHATRELAY_NATS_URL"
+	case errors.Is(err, queue.ErrConfig):
+		return "see the flags and variables that begin with --nats- and CHATRELAY_NATS_"
+	case errors.Is(err, queue.ErrClosed):
+		return "start it again"
 	case errors.Is(err, queue.ErrMissing), errors.Is(err, queue.ErrNoStream):
 		return "create the streams with: chatrelay init"
 	case errors.Is(err, queue.ErrNoJetStream):

@@ -75,7 +75,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if !errors.Is(err, errReported) {
 		fmt.Fprintln(a.stderr, "chatrelay:", term.PlainLines(withAdvice(err)))
 	}
-	if _, usage := errors.AsType[usageError](err); usage || !a.began || errors.Is(err, queue.ErrAddress) {
+	if _, usage := errors.AsType[usageError](err); usage || !a.began || errors.Is(err, queue.ErrAddress) || errors.Is(err, queue.ErrConfig) {
 		return exitUsage
 	}
 	return exitFailed

@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.healthy, d.ready))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -90,6 +90,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer q.Close()
 	d.queue.Store(q)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go d.watchConnection(ctx, q, cancel)
 	taking := d.cfg.Jobs
 	taking.OnError = func(err error) { d.log.Warn().Err(err).Msg("queue") }
 	jobs, err := q.Jobs(ctx, taking)
@@ -115,6 +118,9 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 	d.setNotReady(nil)
 	d.log.Info().Str("api", d.cfg.API.Endpoint()).Str("http", d.cfg.HTTP.Addr().String()).Int("concurrency", cfg.Concurrency).Msg("worker started")
 	context.AfterFunc(ctx, func() {
+		if q.Err() != nil {
+			return // said already
+		}
 		d.setNotReady(errors.New("stopping"))
 		d.log.Info().Dur("grace_ms", cfg.Grace).Msg("stopping: waiting for calls in flight")
 	})
@@ -130,7 +136,11 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 		return err
 	}
 	defer unsubscribe()
-	if err := w.Run(ctx); err != nil {
+	err = w.Run(ctx)
+	if closed := q.Err(); closed != nil {
+		return closed // what Run says follows from it
+	}
+	if err != nil {
 		return err
 	}
 	d.log.Info().Msg("worker stopped: everything known was recorded")

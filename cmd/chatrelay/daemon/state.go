@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strconv"
@@ -10,6 +11,28 @@ import (
 )
 
 func (d *daemon) setNotReady(why error) { d.notReady.Store(&why) }
+
+// watchConnection ends the run when the server has closed the connection for good: whoever supervises the
+// process starts it again, with a connection that knows what the server allows now.
+func (d *daemon) watchConnection(ctx context.Context, q *queue.Queue, end context.CancelCauseFunc) {
+	select {
+	case <-ctx.Done():
+	case <-q.Closed():
+		if err := q.Err(); err != nil {
+			d.setNotReady(err)
+			d.log.Error().Err(err).Msg("nats: the worker ends; what was in flight will be repeated")
+			end(err)
+		}
+	}
+}
+
+// healthy is nil unless the process can do nothing any more but end.
+func (d *daemon) healthy() error {
+	if q := d.queue.Load(); q != nil {
+		return q.Err()
+	}
+	return nil
+}
 
 // ready is nil while the worker works and is connected.
 func (d *daemon) ready() error {
