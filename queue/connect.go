@@ -49,6 +49,7 @@ type Queue struct {
 
 	denied *denials
 	id     string // of this connection, unlike other workers'
+	clock  clock
 }
 
 // Connect connects to NATS. Close the queue when done with it. The error matches [ErrNoServer] when no
