@@ -14,10 +14,10 @@ import (
 // has to wait longer comes back after maxDelay and is deferred again.
 const maxDelay = 365 * 24 * time.Hour
 
-// Defer implements [Holder]: the jobs are published as schedules, and once the server has
-// confirmed all of these the leases are acked. The id of a schedule is made of the job's origin, so
-// deferring a job again after a crash between the two stores nothing new, even if the schedule has
-// fired meanwhile. The server remembers ids for an hour.
+// Defer implements [Holder]: the jobs are published as schedules, or as due jobs if their time has come,
+// and once the server has confirmed all of these the leases are acked. The id of either is made of the
+// job's origin, so deferring a job again after a crash between the two stores nothing new, even if the
+// schedule has fired meanwhile. The server remembers ids for an hour.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	if err := j.publishDeferrals(ctx, deferrals); err != nil {
 		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
@@ -34,9 +34,7 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 	msgs := make([]*nats.Msg, len(deferrals))
 	now := j.q.Now()
 	for i, d := range deferrals {
-		if d.At.Before(now) {
-			d.At = now
-		} else if d.At.Sub(now) > maxDelay {
+		if d.At.Sub(now) > maxDelay {
 			d.At = now.Add(maxDelay)
 		}
 		job := d.Lease.Job
@@ -48,14 +46,31 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 		if err != nil {
 			return err
 		}
-		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
-		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
 		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
-		msg.Subject = laterPrefix + d.Lease.Origin()
+		if d.At.After(now) {
+			schedule(msg, laterSubject(job.ProjectID, d.Lease.Origin()), d.At)
+		}
 		msgs[i] = msg
 	}
 	return j.q.publishAll(ctx, msgs)
 }
+
+// laterSubject is where a schedule stands: a place of its own for each job, among those of its project.
+func laterSubject(projectID, origin string) string { return laterPrefix + projectID + "." + origin }
+
+// schedule makes a message one that the server publishes later, where it would go now.
+func schedule(msg *nats.Msg, subject string, at time.Time) {
+	msg.Header.Set(headerSchedule, scheduleAt+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set(headerTarget, msg.Subject)
+	msg.Subject = subject
+}
+
+// Headers of schedules.
+const (
+	headerSchedule = "Nats-Schedule"
+	scheduleAt     = "@at " // before a time, as RFC 3339 has it
+	headerTarget   = "Nats-Schedule-Target"
+)
 
 // requeueMessage is the message by which a job, or a part of it, comes back with its history.
 func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {

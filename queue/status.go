@@ -98,7 +98,7 @@ func (q *Queue) Backlog(ctx context.Context, name string) (Backlog, error) {
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
 	b := Backlog{Stored: state.Msgs, Queued: info.NumPending, Held: info.NumAckPending}
 	if state.Msgs > 0 && !state.FirstTime.IsZero() {
-		b.OldestAge = max(0, time.Since(state.FirstTime).Seconds())
+		b.OldestAge = max(0, stream.CachedInfo().TimeStamp.Sub(state.FirstTime).Seconds())
 	}
 	return b, nil
 }

@@ -114,6 +114,7 @@ func Run(ctx context.Context, cfg Config) error {
 // work runs the worker itself.
 func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) error {
 	cfg := d.cfg.Worker
+	cfg.Now = q.Now
 	cfg.Hook = func(e worker.Event) { d.event(q, e) }
 	d.setNotReady(nil)
 	d.log.Info().Str("api", d.cfg.API.Endpoint()).Str("http", d.cfg.HTTP.Addr().String()).Int("concurrency", cfg.Concurrency).Msg("worker started")
