@@ -78,7 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.healthy, d.ready))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -90,9 +90,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer q.Close()
 	d.queue.Store(q)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go d.watchConnection(ctx, q, cancel)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	taking := d.cfg.Jobs
 	taking.OnError = func(err error) { d.log.Warn().Err(err).Msg("queue") }
 	jobs, err := q.Jobs(ctx, taking)
@@ -137,11 +136,7 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 		return err
 	}
 	defer unsubscribe()
-	err = w.Run(ctx)
-	if closed := q.Err(); closed != nil {
-		return closed // what Run says follows from it
-	}
-	if err != nil {
+	if err := d.untilClosed(q, func() error { return w.Run(ctx) }); err != nil {
 		return err
 	}
 	d.log.Info().Msg("worker stopped: everything known was recorded")

@@ -22,21 +22,18 @@ func serve(l net.Listener, handler http.Handler) (stop func()) {
 	}
 }
 
-// operations answers /healthz while healthy returns nil, /readyz while ready does, and /metrics.
-func operations(registry *prometheus.Registry, healthy, ready func() error) http.Handler {
+// operations answers /healthz while the process lives, /readyz while ready returns nil, and
+// /metrics.
+func operations(registry *prometheus.Registry, ready func() error) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", answer(healthy, "ok"))
-	mux.HandleFunc("GET /readyz", answer(ready, "ready"))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return mux
-}
-
-func answer(ask func() error, yes string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		if err := ask(); err != nil {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, yes)
-	}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
 }
