@@ -28,7 +28,7 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 	for {
 		s.w.mu.Lock()
 		var leases []*queue.Lease
-		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) {
+		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) && (s.w.window == 0 || s.w.holding < s.w.window) {
 			st := s.w.ready[0]
 			s.w.ready = s.w.ready[1:]
 			if s.w.standing[st] {
@@ -58,6 +58,7 @@ func (s *session) hold(st *stored) *queue.Lease {
 	}, s)
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++
+	s.w.holding++
 	if st.lapsed && st.leases == 1 {
 		s.w.lapse(l)
 	}

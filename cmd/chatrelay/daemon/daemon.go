@@ -10,13 +10,12 @@ import (
 	"errors"
 	"net"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
-	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/chatapi/credentials"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/worker"
@@ -59,6 +58,9 @@ type daemon struct {
 	log     zerolog.Logger
 	metrics *metrics
 	gates   *gateBoard
+	// foreign logs what other processes caused, which may be many: so few lines a minute.
+	foreign       zerolog.Logger
+	announcements *rate.Limiter // see announce
 
 	notReady atomic.Pointer[error] // why /readyz says no; what it points to is nil while all is well
 	queue    atomic.Pointer[queue.Queue]
@@ -71,7 +73,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), foreign: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
@@ -114,6 +116,7 @@ func Run(ctx context.Context, cfg Config) error {
 func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) error {
 	cfg := d.cfg.Worker
 	cfg.Now = q.Now
+	cfg.Credential = d.cfg.API.Credential
 	cfg.Hook = func(e worker.Event) { d.event(q, e) }
 	d.setNotReady(nil)
 	d.log.Info().Str("api", d.cfg.API.Endpoint()).Str("http", d.cfg.HTTP.Addr().String()).Int("concurrency", cfg.Concurrency).Msg("worker started")
@@ -127,11 +130,11 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 	w := worker.New(cfg, jobs, d.cfg.API, q)
 	go d.cfg.API.Watch(ctx, d.cfg.Reload, func(e credentials.Event) {
 		d.credentials(e)
-		if r, ok := e.(credentials.Reloaded); ok {
-			d.probe(w, r)
+		if _, ok := e.(credentials.Reloaded); ok {
+			w.CredentialsChanged()
 		}
 	})
-	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
+	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { d.gateHeard(w, g) }, d.gateRefused)
 	if err != nil {
 		return err
 	}
@@ -160,33 +163,14 @@ func (d *daemon) connect(ctx context.Context) (*queue.Queue, error) {
 func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	d.metrics.event(e)
 	d.gates.event(e)
-	logEvent(d.log, e)
-	if e.Kind == worker.EventGate && !e.Narrow && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
-		_ = q.PublishGate(gateStatus(e, time.Now())) // if it is lost, the others find out by themselves
+	if e.From != "" {
+		logEvent(d.foreign, e)
+	} else {
+		logEvent(d.log, e)
+		d.announce(q, e)
 	}
 	if d.cfg.Worker.Hook != nil {
 		d.cfg.Worker.Hook(e)
-	}
-}
-
-// probesAtOnce is how many gates are probed at once: of a flood the worker drops some.
-const probesAtOnce = 100
-
-// probe lets projects that have another credential call at once.
-func (d *daemon) probe(w *worker.Worker, r credentials.Reloaded) {
-	ids := r.Projects()
-	if r.Rest {
-		for _, g := range d.gates.list() {
-			if !d.cfg.API.Names(g.ProjectID) {
-				ids = append(ids, g.ProjectID)
-			}
-		}
-	}
-	for some := range slices.Chunk(ids, probesAtOnce) {
-		for _, id := range some {
-			w.ProbeGate(id)
-		}
-		time.Sleep(20 * time.Millisecond) // the worker takes them between two calls
 	}
 }
 
