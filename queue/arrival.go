@@ -22,18 +22,27 @@ func newLease(stream string, msg jetstream.Msg) (*Lease, error) {
 	}
 	priority, project, _ := strings.Cut(rest, ".")
 	l.Priority = Priority(priority)
-	l.History = decodeHistory(msg.Headers())
+	if !due {
+		l.Headers = producerHeaders(msg.Headers())
+	} else if header := msg.Headers(); header.Get(headerLetter) == "" {
+		l.History = decodeHistory(header)
+	} else {
+		l.comesWithLetter(msg.Data(), header, project)
+	}
 	if l.PublishedAt.IsZero() { // it comes for the first time
 		l.PublishedAt = meta.Timestamp
 	}
-	l.Job, l.Invalid = decodeSafely(msg.Data())
+	if l.Letter == nil && l.Invalid == nil {
+		l.Job, l.Invalid = decodeSafely(msg.Data())
+	}
 	if _, err := ParsePriority(priority); err != nil {
 		l.Priority = Normal
 		if l.Invalid == nil {
+			l.Letter = nil
 			l.Invalid = invalid("the subject %.80q names no priority", subject)
 		}
 	}
-	if l.Invalid == nil && l.Job.ProjectID != project {
+	if l.Letter == nil && l.Invalid == nil && l.Job.ProjectID != project {
 		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120s; they must name the same project", l.Job.ProjectID, subject)
 	}
 	if l.Invalid != nil {

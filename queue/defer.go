@@ -19,7 +19,7 @@ const maxDelay = 365 * 24 * time.Hour
 // deferring a job again after a crash between the two stores nothing new, even if the schedule has
 // fired meanwhile. The server remembers ids for an hour.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
-	msgs := make([]*nats.Msg, len(deferrals))
+	msgs := make([]*nats.Msg, 0, len(deferrals))
 	leases := make([]*Lease, len(deferrals))
 	now := time.Now()
 	for i, d := range deferrals {
@@ -28,6 +28,12 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 			d.At = now
 		} else if d.At.Sub(now) > maxDelay {
 			d.At = now.Add(maxDelay)
+		}
+		for _, letter := range d.Letters {
+			msgs = append(msgs, postponed(d.Lease, letter, d.At, int(j.q.nc.MaxPayload()))...)
+		}
+		if d.WovenIDs != nil && len(d.WovenIDs) == 0 {
+			continue
 		}
 		job := d.Lease.Job
 		if d.WovenIDs != nil {
@@ -38,16 +44,22 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 		if err != nil {
 			return err
 		}
-		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
-		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
-		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
-		msg.Subject = laterPrefix + d.Lease.Origin()
-		msgs[i] = msg
+		schedule(msg, d.At, d.Lease.Origin())
+		msgs = append(msgs, msg)
 	}
 	if err := j.q.publishAll(ctx, msgs); err != nil {
 		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
 	}
 	return j.Ack(ctx, leases)
+}
+
+// schedule turns a message that is due into one that the server publishes at a time. Its id and its subject are
+// made of a place.
+func schedule(msg *nats.Msg, at time.Time, place string) {
+	msg.Header.Set("Nats-Schedule", "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set("Nats-Schedule-Target", msg.Subject)
+	msg.Header.Set(jetstream.MsgIDHeader, "later."+place)
+	msg.Subject = laterPrefix + place
 }
 
 // requeueMessage is the message by which a job, or a part of it, comes back with its history.
@@ -61,29 +73,13 @@ func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// publishAll publishes messages and waits until the server has acknowledged all of them. After an
+// publishAll publishes messages and waits until the server has answered to all of them. After an
 // error some may be stored, so publishing any of them again must do no harm.
 func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
-	const atOnce = asyncPending / 4 // several callers share the client's bound
-	for len(msgs) > 0 {
-		n := min(atOnce, len(msgs))
-		futures := make([]jetstream.PubAckFuture, n)
-		for i, msg := range msgs[:n] {
-			var err error
-			if futures[i], err = q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(5*time.Second)); err != nil {
-				return err
-			}
+	for _, err := range q.publishEach(ctx, msgs) {
+		if err != nil {
+			return err
 		}
-		for _, f := range futures {
-			select {
-			case <-f.Ok():
-			case err := <-f.Err():
-				return publishError(err)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		msgs = msgs[n:]
 	}
 	return nil
 }
