@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +19,21 @@ func TestMaxPayloadLowered(t *testing.T) {
 	t.Parallel()
 	s := serverOf(t, `jetstream {}; max_payload: 4MB`)
 	q := works(t, Config{URL: s.ClientURL()})
-	publish(t, q, Normal, job("large", strings.Repeat("x", 600<<10), "w"), job("small", "m", "w"))
+	large := job("large", "m")
+	for i := range 60_000 {
+		large.WovenIDs = append(large.WovenIDs, fmt.Sprintf("w-%06d", i))
+	}
+	data, err := large.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.js.Publish(t.Context(), JobSubject(Normal, projectA), data); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, q, Normal, job("small", "m", "w"))
 	s.reload(t, func(o *server.Options) { o.MaxPayload = 400 << 10 })
-	if got := len(take(t, openJobs(t, q, JobsConfig{}), 2)[0].Job.Message); got != 600<<10 {
-		t.Errorf("the larger job came with %d bytes", got)
+	if got := len(take(t, openJobs(t, q, JobsConfig{}), 2)[0].Job.WovenIDs); got != 60_000 {
+		t.Errorf("the larger job came with %d recipients", got)
 	}
 	if q.Err() != nil {
 		t.Errorf("before anything was sent: %v", q.Err())

@@ -70,7 +70,7 @@ func TestPublishAllIntoAFullStreamEndsSoon(t *testing.T) {
 	limit(t, q, "NOTIFY_NORMAL", func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 })
 	const n = 500
 	stored, full, retries := 0, 0, 0
-	pub := q.Publisher(PublisherConfig{RetryFor: 300 * time.Millisecond, OnRetry: func(error) { retries++ }})
+	pub := q.Publisher(PublisherConfig{RetryFor: 5 * time.Second, OnRetry: func(error) { retries++ }})
 	err := pub.PublishAll(deadline(t), manyJobs(n, nil), func(_ Receipt, err error) {
 		switch {
 		case err == nil:
