@@ -2,7 +2,9 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +20,20 @@ func TestMaxPayloadLowered(t *testing.T) {
 	t.Parallel()
 	s := serverOf(t, `jetstream {}; max_payload: 4MB`)
 	q := works(t, Config{URL: s.ClientURL()})
-	publish(t, q, Normal, job("large", strings.Repeat("x", 600<<10), "w"), job("small", "m", "w"))
+	many := make([]string, 30_000) // 700 KB together, as another publisher may put them into one job
+	for i := range many {
+		many[i] = fmt.Sprintf("recipient-%010d", i)
+	}
+	payload, err := json.Marshal(job("large", "m", many...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.js.Publish(deadline(t), "notify.jobs.normal."+projectA, payload); err != nil {
+		t.Fatal(err)
+	}
 	s.reload(t, func(o *server.Options) { o.MaxPayload = 400 << 10 })
-	if got := len(take(t, openJobs(t, q, JobsConfig{}), 2)[0].Job.Message); got != 600<<10 {
-		t.Errorf("the larger job came with %d bytes", got)
+	if got := len(take(t, openJobs(t, q, JobsConfig{}), 1)[0].Job.WovenIDs); got != len(many) {
+		t.Errorf("the larger job came with %d recipients", got)
 	}
 	if q.Err() != nil {
 		t.Errorf("before anything was sent: %v", q.Err())
