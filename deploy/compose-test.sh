@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The caller's settings must not reach the containers.
-unset $(compgen -e | grep -E '^(CHATRELAY_|COMPOSE_|NATS_PORT$|SCRIPTED_)')
+unset $(compgen -e | grep -E '^(CHATRELAY_|COMPOSE_|NATS_|SCRIPTED_)')
 
 project="chatrelay-test-$$-$RANDOM"
 work=$(mktemp -d)
@@ -131,6 +131,10 @@ mapfile -t ids < <(bounded 30 "${compose[@]}" ps -q worker)
 check "there are $workers workers" test "${#ids[@]}" = "$workers"
 until_so 90 "all healthy" healthy "$chatapi" "${ids[@]}"
 check "status shows $workers workers" until_so 20 "$workers workers attached" attached
+
+stranger() { bounded 60 "${compose[@]}" run --rm -T -e CHATRELAY_NATS_USER= -e CHATRELAY_NATS_PASSWORD_FILE= cli status >>"$work/chatter"; }
+refused() { ! stranger && tail -n 5 "$work/chatter" | grep -q 'Authorization Violation'; }
+check "NATS refuses who has no password" refused
 
 say "round 1: $jobs jobs, undisturbed"
 check "publish from standard input" publish shared normal
