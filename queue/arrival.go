@@ -63,22 +63,31 @@ func newLease(stream string, msg *nats.Msg, meta *nats.MsgMetadata) *Lease {
 	}
 	priority, project, _ := strings.Cut(rest, ".")
 	l.Priority = Priority(priority)
-	l.History = decodeHistory(msg.Header)
+	switch {
+	case !due:
+		l.Headers = producerHeaders(msg.Header)
+	case msg.Header.Get(headerLetter) != "":
+		l.bringsLetter(msg, project)
+	default:
+		l.History = decodeHistory(msg.Header)
+	}
 	if l.PublishedAt.IsZero() { // it comes for the first time
 		l.PublishedAt = meta.Timestamp
 	}
-	l.Job, l.Invalid = decodeSafely(msg.Data)
+	if l.Letter == nil && l.Invalid == nil {
+		l.Job, l.Invalid = decodeSafely(msg.Data)
+		if l.Invalid == nil && l.Job.ProjectID != project {
+			l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project, in lower case", l.Job.ProjectID, msg.Subject)
+		}
+		if l.Invalid == nil && !due { // what is due was looked at when it came first
+			l.Invalid = l.Job.tooFar(meta.Timestamp)
+		}
+	}
 	if _, err := ParsePriority(priority); err != nil {
 		l.Priority = Normal
 		if l.Invalid == nil {
-			l.Invalid = invalid("the subject %.80q names no priority", msg.Subject)
+			l.Letter, l.Invalid = nil, invalid("the subject %.80q names no priority", msg.Subject)
 		}
-	}
-	if l.Invalid == nil && l.Job.ProjectID != project {
-		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project, in lower case", l.Job.ProjectID, msg.Subject)
-	}
-	if l.Invalid == nil && !due { // what is due was looked at when it came first
-		l.Invalid = l.Job.tooFar(meta.Timestamp)
 	}
 	if l.Invalid != nil {
 		l.Raw = msg.Data
@@ -94,6 +103,9 @@ func (l *Lease) memory() int {
 	n := 1024 + len(l.Job.Message) + len(l.Raw) + headersSize(l.Headers) + len(l.Job.WovenIDs)*64
 	for _, id := range l.Job.WovenIDs {
 		n += len(id)
+	}
+	if l.Letter != nil {
+		n += l.Letter.memory()
 	}
 	return n
 }

@@ -31,11 +31,17 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 
 // publishDeferrals publishes the schedules.
 func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error {
-	msgs := make([]*nats.Msg, len(deferrals))
+	msgs := make([]*nats.Msg, 0, len(deferrals))
 	now := j.q.Now()
-	for i, d := range deferrals {
+	for _, d := range deferrals {
 		if d.At.Sub(now) > maxDelay {
 			d.At = now.Add(maxDelay)
+		}
+		for _, letter := range d.Letters {
+			msgs = append(msgs, postponed(d.Lease, letter, d.At, d.At.After(now), int(j.q.nc.MaxPayload()))...)
+		}
+		if d.WovenIDs != nil && len(d.WovenIDs) == 0 {
+			continue
 		}
 		job := d.Lease.Job
 		if d.WovenIDs != nil {
@@ -50,7 +56,7 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 		if d.At.After(now) {
 			schedule(msg, laterSubject(job.ProjectID, d.Lease.Origin()), d.At)
 		}
-		msgs[i] = msg
+		msgs = append(msgs, msg)
 	}
 	return j.q.publishAll(ctx, msgs)
 }
@@ -83,29 +89,13 @@ func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// publishAll publishes messages and waits until the server has acknowledged all of them. After an
+// publishAll publishes messages and waits until the server has answered to all of them. After an
 // error some may be stored, so publishing any of them again must do no harm.
 func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
-	const atOnce = asyncPending / 4 // several callers share the client's bound
-	for len(msgs) > 0 {
-		n := min(atOnce, len(msgs))
-		futures := make([]jetstream.PubAckFuture, n)
-		for i, msg := range msgs[:n] {
-			var err error
-			if futures[i], err = q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(5*time.Second)); err != nil {
-				return err
-			}
+	for _, err := range q.publishEach(ctx, msgs) {
+		if err != nil {
+			return err
 		}
-		for _, f := range futures {
-			select {
-			case <-f.Ok():
-			case err := <-f.Err():
-				return publishError(err)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		msgs = msgs[n:]
 	}
 	return nil
 }

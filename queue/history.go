@@ -2,7 +2,6 @@ package queue
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // History is what is remembered of a job when it is deferred, split, buried or replayed. It is kept in
@@ -22,7 +20,7 @@ type History struct {
 	PublishedAt time.Time `json:"published_at"`
 	// Replays counts how often the job came back from the dead letters.
 	Replays int `json:"replays"`
-	// LastError is the error of the last call, as one line, shortened to 256 bytes.
+	// LastError is the error of the last call, as one line of at most 256 bytes.
 	LastError string `json:"-"`
 	// LastStatus is the HTTP status of the last call that failed. Zero: it had none.
 	LastStatus int `json:"-"`
@@ -42,9 +40,6 @@ type History struct {
 	Headers map[string][]string `json:"-"`
 }
 
-// Tried says of some recipients, who follow one another in a job, how many calls were made for them.
-type Tried struct{ Recipients, Calls int }
-
 // Headers that hold the history.
 const (
 	headerPublished = "Chatrelay-Published" // RFC 3339
@@ -58,11 +53,18 @@ const (
 	headerDeferrals = "Chatrelay-Deferrals"
 )
 
+const (
+	// maxCount bounds each number of a history.
+	maxCount = 1_000_000
+	// maxLastError leaves room for the ellipsis of what is shortened to 256 bytes.
+	maxLastError = 253
+)
+
 // encode sets the headers that decodeHistory reads. Zero values get no header.
 func (h *History) encode(header nats.Header) {
 	own := maps.Clone(h.Headers)
 	maps.DeleteFunc(own, func(name string, _ []string) bool { return !travels(name) })
-	dropLargest(own)
+	dropLargest(own, maxHeaders)
 	maps.Copy(header, own)
 	if !h.PublishedAt.IsZero() {
 		header.Set(headerPublished, h.PublishedAt.UTC().Format(time.RFC3339Nano))
@@ -82,84 +84,56 @@ func (h *History) encode(header nats.Header) {
 	number(headerCallSize, h.CallSize)
 	number(headerDeferrals, h.Deferrals)
 	if h.LastError != "" {
-		header.Set(headerError, oneLine(h.LastError, 256))
+		header.Set(headerError, oneLine(h.LastError, maxLastError))
 	}
 }
 
-// decodeHistory reads the headers of a job or a letter. A value that is absent or malformed is zero.
+// decodeHistory reads the headers of a job that came by way of NOTIFY_LATER, or of a letter. Producers may publish
+// to neither, so nobody but a worker sets these; what a producer sends with a job is read by producerHeaders. A
+// value that is absent or malformed is zero, and all are clamped.
 func decodeHistory(header nats.Header) (h History) {
-	if _, only := header[jetstream.MsgIDHeader]; only && len(header) == 1 {
-		return h // as most jobs have it
+	h.Headers = producerHeaders(header)
+	number := func(name string) int {
+		n, _ := strconv.Atoi(header.Get(name))
+		return n
 	}
-	for name, values := range header {
-		if len(values) == 0 {
-			continue
-		}
-		switch value := values[0]; name {
-		case headerPublished:
-			h.PublishedAt, _ = time.Parse(time.RFC3339Nano, value)
-		case headerAttempts:
-			h.Attempts, _ = strconv.Atoi(value)
-		case headerReplays:
-			h.Replays, _ = strconv.Atoi(value)
-		case headerAmbiguous:
-			h.Ambiguous = decodeTried(value)
-		case headerStatus:
-			h.LastStatus, _ = strconv.Atoi(value)
-		case headerSuspected:
-			h.Suspected, _ = strconv.Atoi(value)
-		case headerCallSize:
-			h.CallSize, _ = strconv.Atoi(value)
-		case headerDeferrals:
-			h.Deferrals, _ = strconv.Atoi(value)
-		case headerError:
-			h.LastError = value
-		default:
-			if travels(name) {
-				if h.Headers == nil {
-					h.Headers = map[string][]string{}
-				}
-				h.Headers[name] = values
-			}
-		}
-	}
-	dropLargest(h.Headers)
+	h.PublishedAt, _ = time.Parse(time.RFC3339Nano, header.Get(headerPublished))
+	h.Attempts, h.Replays, h.LastStatus = number(headerAttempts), number(headerReplays), number(headerStatus)
+	h.Suspected, h.CallSize, h.Deferrals = number(headerSuspected), number(headerCallSize), number(headerDeferrals)
+	h.Ambiguous = decodeTried(header.Get(headerAmbiguous))
+	h.LastError = header.Get(headerError)
+	h.clamp()
 	return h
 }
 
-// triedOf is what all says of some recipients of a job, from one on.
-func triedOf(all []Tried, from, recipients int) (some []Tried) {
-	first := 0
-	for _, t := range all {
-		begin, end := max(first, from), min(first+t.Recipients, from+recipients)
-		if begin < end {
-			some = append(some, Tried{Recipients: end - begin, Calls: t.Calls})
-		}
-		first += t.Recipients
+// clamp brings what was read, or what a caller set, within its bounds.
+func (h *History) clamp() {
+	for _, n := range []*int{&h.Attempts, &h.Replays, &h.Suspected, &h.CallSize, &h.Deferrals} {
+		*n = min(max(*n, 0), maxCount)
 	}
-	return some
+	if h.LastStatus < 100 || h.LastStatus > 999 {
+		h.LastStatus = 0
+	}
+	if h.PublishedAt = encodable(h.PublishedAt); h.PublishedAt.After(time.Now().Add(time.Minute)) {
+		h.PublishedAt = time.Time{} // nobody knows; a lease takes the time at which its message was stored
+	}
+	h.LastError = oneLine(h.LastError, maxLastError)
+	h.Ambiguous = boundTried(h.Ambiguous)
 }
 
-func encodeTried(all []Tried) string {
-	var b strings.Builder
-	for i, t := range all {
-		if i > 0 {
-			b.WriteByte(',')
+// producerHeaders are those of a job's headers that belong to its producer and travel with it. Nil if there are none.
+func producerHeaders(header nats.Header) (own map[string][]string) {
+	for name, values := range header {
+		if len(values) == 0 || !travels(name) {
+			continue
 		}
-		fmt.Fprintf(&b, "%d*%d", t.Calls, t.Recipients)
-	}
-	return b.String()
-}
-
-func decodeTried(value string) (all []Tried) {
-	for one := range strings.SplitSeq(value, ",") {
-		var t Tried
-		if n, err := fmt.Sscanf(one, "%d*%d", &t.Calls, &t.Recipients); n != 2 || err != nil || t.Calls < 0 || t.Recipients < 1 {
-			return nil
+		if own == nil {
+			own = map[string][]string{}
 		}
-		all = append(all, t)
+		own[name] = values
 	}
-	return all
+	dropLargest(own, maxHeaders)
+	return own
 }
 
 // maxHeaders bounds the producer's headers that travel, in bytes as headerSize counts them. The
@@ -167,10 +141,10 @@ func decodeTried(value string) (all []Tried) {
 // fit beside the producer's.
 const maxHeaders = 48 << 10
 
-// dropLargest leaves out the largest headers if all together exceed maxHeaders: otherwise the job could
-// not be settled. Trace context is small and stays.
-func dropLargest(headers map[string][]string) {
-	if headersSize(headers) <= maxHeaders {
+// dropLargest leaves out the largest headers if all together exceed most: with more than maxHeaders the job
+// could not be settled. Trace context is small and stays.
+func dropLargest(headers map[string][]string, most int) {
+	if headersSize(headers) <= most {
 		return
 	}
 	names := slices.SortedFunc(maps.Keys(headers), func(a, b string) int {
@@ -178,7 +152,7 @@ func dropLargest(headers map[string][]string) {
 	})
 	size := 0
 	for _, name := range names {
-		if size += headerSize(name, headers[name]); size > maxHeaders {
+		if size += headerSize(name, headers[name]); size > most {
 			delete(headers, name)
 		}
 	}
