@@ -63,31 +63,31 @@ func newLease(stream string, msg *nats.Msg, meta *nats.MsgMetadata) *Lease {
 	}
 	priority, project, _ := strings.Cut(rest, ".")
 	l.Priority = Priority(priority)
-	if !due {
+	switch {
+	case !due:
 		l.Headers = producerHeaders(msg.Header)
-	} else if msg.Header.Get(headerLetter) == "" {
+	case msg.Header.Get(headerLetter) != "":
+		l.bringsLetter(msg, project)
+	default:
 		l.History = decodeHistory(msg.Header)
-	} else {
-		l.comesWithLetter(msg.Data, msg.Header, project)
 	}
 	if l.PublishedAt.IsZero() { // it comes for the first time
 		l.PublishedAt = meta.Timestamp
 	}
 	if l.Letter == nil && l.Invalid == nil {
 		l.Job, l.Invalid = decodeSafely(msg.Data)
+		if l.Invalid == nil && l.Job.ProjectID != project {
+			l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project, in lower case", l.Job.ProjectID, msg.Subject)
+		}
+		if l.Invalid == nil && !due { // what is due was looked at when it came first
+			l.Invalid = l.Job.tooFar(meta.Timestamp)
+		}
 	}
 	if _, err := ParsePriority(priority); err != nil {
 		l.Priority = Normal
 		if l.Invalid == nil {
-			l.Letter = nil
-			l.Invalid = invalid("the subject %.80q names no priority", msg.Subject)
+			l.Letter, l.Invalid = nil, invalid("the subject %.80q names no priority", msg.Subject)
 		}
-	}
-	if l.Letter == nil && l.Invalid == nil && l.Job.ProjectID != project {
-		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project, in lower case", l.Job.ProjectID, msg.Subject)
-	}
-	if l.Invalid == nil && !due { // what is due was looked at when it came first
-		l.Invalid = l.Job.tooFar(meta.Timestamp)
 	}
 	if l.Invalid != nil {
 		l.Raw = msg.Data
@@ -105,10 +105,7 @@ func (l *Lease) memory() int {
 		n += len(id)
 	}
 	if l.Letter != nil {
-		n += len(l.Letter.Message) + len(l.Letter.Raw) + headersSize(l.Letter.Headers)
-		for _, id := range l.Letter.WovenIDs {
-			n += 64 + len(id)
-		}
+		n += l.Letter.memory()
 	}
 	return n
 }

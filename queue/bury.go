@@ -86,30 +86,24 @@ func (q *Queue) publishEach(ctx context.Context, msgs []*nats.Msg) []error {
 				continue
 			}
 			var err error
-			if futures[i], err = q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(5*time.Second)); err != nil {
-				futures[i] = unsent{msg, err}
-			}
+			futures[i], err = q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(5*time.Second))
+			errs[first+i] = publishError(err)
 			if errors.Is(err, jetstream.ErrTooManyStalledMsgs) || ctx.Err() != nil {
 				stalled = errors.Join(err, ctx.Err())
 			}
 		}
 		for i, future := range futures {
-			if future != nil {
-				errs[first+i] = answer(ctx, future)
+			if errs[first+i] != nil {
+				continue
+			}
+			select {
+			case <-future.Ok():
+			case err := <-future.Err():
+				errs[first+i] = publishError(err)
+			case <-ctx.Done():
+				errs[first+i] = ctx.Err()
 			}
 		}
 	}
 	return errs
-}
-
-// answer waits for the server's answer to one publication.
-func answer(ctx context.Context, future jetstream.PubAckFuture) error {
-	select {
-	case <-future.Ok():
-		return nil
-	case err := <-future.Err():
-		return publishError(err)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

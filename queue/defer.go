@@ -38,7 +38,7 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 			d.At = now.Add(maxDelay)
 		}
 		for _, letter := range d.Letters {
-			msgs = append(msgs, postponed(d.Lease, letter, d.At, now, int(j.q.nc.MaxPayload()))...)
+			msgs = append(msgs, postponed(d.Lease, letter, d.At, d.At.After(now), int(j.q.nc.MaxPayload()))...)
 		}
 		if d.WovenIDs != nil && len(d.WovenIDs) == 0 {
 			continue
@@ -52,19 +52,13 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 		if err != nil {
 			return err
 		}
-		comeBack(msg, job.ProjectID, d.Lease.Origin(), d.At, now)
+		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
+		if d.At.After(now) {
+			schedule(msg, laterSubject(job.ProjectID, d.Lease.Origin()), d.At)
+		}
 		msgs = append(msgs, msg)
 	}
 	return j.q.publishAll(ctx, msgs)
-}
-
-// comeBack makes a message that is due one which the server publishes at the time, where that is not now. Its id
-// and its subject are made of a place.
-func comeBack(msg *nats.Msg, projectID, place string, at, now time.Time) {
-	msg.Header.Set(jetstream.MsgIDHeader, "later."+place)
-	if at.After(now) {
-		schedule(msg, laterSubject(projectID, place), at)
-	}
 }
 
 // laterSubject is where a schedule stands: a place of its own for each job, among those of its project.
