@@ -31,7 +31,7 @@ func TestManyClosedGates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
-				const projects, window = 5000, 4000
+				const projects, window = 2500, 2000
 				w.latency = time.Millisecond
 				broken := true
 				failed := 0
@@ -48,7 +48,7 @@ func TestManyClosedGates(t *testing.T) {
 					w.publish(text(fmt.Sprint("ill", i), "hello", "a"))
 				}
 				time.Sleep(30 * time.Second)
-				for i := range 20 {
+				for i := range 8 {
 					w.publish(text("well", fmt.Sprint("hello ", i), "a"))
 					begin := time.Now()
 					for w.timesTold("well", fmt.Sprint("hello ", i), "a") == 0 {

@@ -58,9 +58,10 @@ type daemon struct {
 	log     zerolog.Logger
 	metrics *metrics
 	gates   *gateBoard
-	// foreign logs what other processes caused, which may be many: so few lines a minute.
-	foreign       zerolog.Logger
-	announcements *rate.Limiter // see announce
+	// What other processes cause may be much: these log few lines a minute, one the gates that closed by
+	// others' words, the other what is no such word.
+	foreign, refusals zerolog.Logger
+	announcements     *rate.Limiter // see announce
 
 	notReady atomic.Pointer[error] // why /readyz says no; what it points to is nil while all is well
 	queue    atomic.Pointer[queue.Queue]
@@ -73,7 +74,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), foreign: fewLines(cfg.Log), announcements: newAnnouncements()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)

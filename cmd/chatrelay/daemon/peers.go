@@ -46,7 +46,7 @@ func (d *daemon) gateHeard(w *worker.Worker, g queue.GateStatus) {
 // gateRefused takes down that something came that announces no gate.
 func (d *daemon) gateRefused(err error) {
 	d.metrics.heard.WithLabelValues("refused").Inc()
-	d.foreign.Warn().Err(err).Msg("refused: only workers should be allowed to publish gates")
+	d.refusals.Warn().Err(err).Msg("refused: only workers should be allowed to publish gates")
 }
 
 // closure is what another worker's gate means for this one.
