@@ -82,7 +82,10 @@ func allowOrAnew(want jetstream.StreamConfig, edit string) string {
 
 // short is a duration without zero units, such as 10m.
 func short(d time.Duration) string {
-	s := strings.TrimSuffix(d.String(), "0s")
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
 	if strings.HasSuffix(s, "h0m") {
 		s = strings.TrimSuffix(s, "0m")
 	}
