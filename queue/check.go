@@ -46,6 +46,14 @@ func (f Fault) Place() string {
 	return f.Stream
 }
 
+// Words are what is wrong, without the place: [Fault.Text], or that it is missing.
+func (f Fault) Words() string {
+	if f.Kind == FaultMissing {
+		return "it is missing"
+	}
+	return f.Text
+}
+
 // Error implements error.
 func (f Fault) Error() string {
 	switch f.Kind {

@@ -3,41 +3,13 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
-
-// serverOf runs a nats-server with a configuration file of its own.
-func serverOf(t *testing.T, config string) *server.Server {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts.NoSigs, opts.NoLog, opts.Host, opts.Port, opts.StoreDir = true, true, "127.0.0.1", server.RANDOM_PORT, t.TempDir()
-	opts.SyncInterval = time.Hour
-	s, err := server.NewServer(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(20 * time.Second) {
-		t.Fatal("not ready")
-	}
-	return s
-}
 
 func connectTo(t *testing.T, url string) *Queue {
 	t.Helper()
@@ -49,7 +21,7 @@ func connectTo(t *testing.T, url string) *Queue {
 	return q
 }
 
-func withUser(s *server.Server) string {
+func withUser(s *natsd) string {
 	return strings.Replace(s.ClientURL(), "nats://", "nats://u:p@", 1)
 }
 

@@ -58,6 +58,7 @@ type daemon struct {
 	log     zerolog.Logger
 	metrics *metrics
 	gates   *gateBoard
+	faults  *faultBoard
 	// foreign logs what other processes caused, which may be many: so few lines a minute.
 	foreign       zerolog.Logger
 	announcements *rate.Limiter // see announce
@@ -73,14 +74,14 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), foreign: fewLines(cfg.Log), announcements: newAnnouncements()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), faults: &faultBoard{log: cfg.Log}, foreign: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready, d.faults.conditions))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -108,6 +109,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer retire()
 	go cfg.API.Check(ctx, d.credentials)
+	go d.faults.watch(ctx, q.Faults)
 	go tuneGarbage(ctx)
 	return d.work(ctx, q, jobs)
 }
