@@ -27,6 +27,8 @@ var (
 	// ErrMissing is returned by every method that looks up a stream or consumer that is missing.
 	// [Queue.Init] creates it. What matches ErrMissing matches ErrNotReady too.
 	ErrMissing = fmt.Errorf("%w: missing", ErrNotReady)
+	// ErrTooOld is returned by [Queue.Init] when the server is older than [MinServer]; nothing was created.
+	ErrTooOld = errors.New("the NATS server is too old")
 	// ErrNoStream is returned by every method that publishes when no stream takes the message: the
 	// stream is missing, or the server has JetStream turned off.
 	ErrNoStream = errors.New("no stream takes it")

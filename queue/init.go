@@ -18,145 +18,181 @@ type InitConfig struct {
 	// drops none.
 	// Zero: 1 GiB for a new stream. Negative: only the server's own limits.
 	MaxBytes int64
+	// LaterMaxBytes bounds NOTIFY_LATER; deferring stops at half of it, because a full one would drop jobs. At
+	// least 64 MiB. Zero: no bound for a new stream, or that of a job stream if the account demands one.
+	// Negative: no bound.
+	LaterMaxBytes int64
 	// MaxQueued bounds the queued jobs of one project in one priority. Zero: no bound for a new
 	// stream. Negative: no bound.
 	MaxQueued int64
+	// MaxAckPending bounds the jobs of one stream that all workers together hold, for consumers that are
+	// created, 1,000 or more. Zero: 200,000, or what the account allows.
+	MaxAckPending int
+	// Patience is how long Init waits for a cluster that has no leader or too few servers yet, and, each time,
+	// for the replicas of one stream to be current. Zero: 30 seconds.
+	Patience time.Duration
+	// Progress, when set, is called with what Init waits for, such as "NOTIFY_BULK: 1 of 3 replicas current".
+	Progress func(string)
 }
 
 // Change is what Init did to one stream.
 type Change struct {
 	Stream string `json:"stream"`
 	Did    string `json:"did"` // created, updated or unchanged
+	// Warnings are what works and is not as recommended, such as limits adapted to those of the account.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// initialization is one run of Init.
+type initialization struct {
+	q       *Queue
+	cfg     InitConfig
+	account jetstream.AccountLimits
+	windows time.Duration // the longest duplicate window that the server was seen to allow; zero: not known
 }
 
 // Init creates the streams and consumers that are missing and raises limits that are lower than
-// asked for. It changes nothing that could lose data, and returns an error instead. It may be run
-// again at any time. The error matches [ErrNotReady] when an existing stream is unsuitable, and
+// asked for. It changes nothing that could lose data, and returns an error instead. Limits that the account
+// does not allow it adapts, with a warning. It may be run again at any time, and by several at once. The error
+// matches [ErrTooOld] when the server is, [ErrNotReady] when an existing stream is unsafe, and
 // [ErrNoJetStream] when JetStream is turned off.
 func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
+	if cfg.Patience <= 0 {
+		cfg.Patience = 30 * time.Second
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(string) {}
+	}
 	if size := jobSizeLimit(q.nc.MaxPayload()); size < 64<<10 {
 		return nil, fmt.Errorf("the server's max_payload of %d bytes is too small for dead letters; set it to 320 KiB or more (2240 KiB allow jobs of 1 MiB)", q.nc.MaxPayload())
 	}
+	i := &initialization{q: q, cfg: cfg}
+	if err := i.lookAtServer(ctx); err != nil {
+		return nil, err
+	}
+	if i.account.MaxBytesRequired && i.cfg.LaterMaxBytes == 0 {
+		i.cfg.LaterMaxBytes = max(leastLaterBytes, q.streamConfigs(cfg)[0].MaxBytes)
+	}
 	var changes []Change
-	for _, want := range q.streamConfigs(cfg) {
-		did, err := q.initStream(ctx, cfg, want)
+	for _, want := range q.streamConfigs(i.cfg) {
+		did, err := i.stream(ctx, want)
 		if err != nil {
 			return changes, err
 		}
-		changes = append(changes, Change{want.Name, did})
+		changes = append(changes, Change{Stream: want.Name, Did: did})
 	}
-	return changes, q.Check(ctx)
+	faults, err := q.Faults(ctx)
+	if err != nil {
+		return changes, err
+	}
+	for n := range changes {
+		for _, f := range faults {
+			if f.Stream == changes[n].Stream && (f.Kind == FaultTight || f.Kind == FaultPaused) {
+				changes[n].Warnings = append(changes[n].Warnings, f.Error())
+			}
+		}
+	}
+	return changes, faultsError(faults)
 }
 
-func (q *Queue) initStream(ctx context.Context, cfg InitConfig, want jetstream.StreamConfig) (string, error) {
-	stream, err := q.js.Stream(ctx, want.Name)
-	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		if want.FirstSeq, err = q.firstSeq(ctx, want); err != nil {
+// stream creates one stream, or raises its limits, with its consumer, and says which it did.
+func (i *initialization) stream(ctx context.Context, want jetstream.StreamConfig) (did string, err error) {
+	var stream jetstream.Stream
+	err = i.patiently(ctx, want.Name, func() error {
+		stream, err = i.q.js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			did = "created"
+			stream, err = i.create(ctx, want)
+		}
+		return err
+	})
+	if err != nil {
+		return "", i.explain("create stream "+want.Name, err)
+	}
+	if did == "" {
+		if did, err = i.update(ctx, stream, want); err != nil {
 			return "", err
 		}
-		if stream, err = q.js.CreateStream(ctx, want); err != nil {
-			return "", fmt.Errorf("create stream %s: %w", want.Name, err)
+	}
+	if want.Name != DeadStream {
+		if err := i.consumer(ctx, stream, want.Name); err != nil {
+			return "", err
 		}
-		return "created", q.initConsumer(ctx, stream, want.Name)
-	case err != nil:
-		return "", lookupError("stream "+want.Name, err)
 	}
+	return did, nil
+}
+
+// create returns the stream, and also one that another Init created in this moment with other limits.
+func (i *initialization) create(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
+	if i.windows > 0 {
+		want.Duplicates = min(want.Duplicates, i.windows)
+	}
+	stream, err := i.q.js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return i.q.js.Stream(ctx, want.Name)
+	}
+	if err != nil && want.Duplicates > leastWindow && isWindowLimit(err) {
+		i.windows = leastWindow
+		return i.create(ctx, want)
+	}
+	return stream, err
+}
+
+// update raises the limits of a stream that exists, and waits for replicas that are new.
+func (i *initialization) update(ctx context.Context, stream jetstream.Stream, want jetstream.StreamConfig) (string, error) {
 	have := stream.CachedInfo().Config
-	if faults := streamFaults(have, want); len(faults) > 0 {
-		return "", unsuitable(want.Name, faults)
+	if err := faultsError(streamFaults(have, want)); err != nil {
+		return "", err
 	}
-	raised, lower := raise(have, keep(cfg, have, want))
+	raised, lower := raise(have, keep(i.cfg, have, want))
 	if lower != "" {
 		return "", fmt.Errorf("stream %s: %s; a limit is not lowered, because that could lose data", want.Name, lower)
 	}
-	if raised == nil {
-		return "unchanged", q.initConsumer(ctx, stream, want.Name)
-	}
-	if stream, err = q.js.UpdateStream(ctx, *raised); err != nil {
-		return "", fmt.Errorf("update stream %s: %w", want.Name, err)
-	}
-	return "updated", q.initConsumer(ctx, stream, want.Name)
-}
-
-// firstSeq is the first sequence of a new job stream: the time in milliseconds if there are letters
-// or schedules about jobs of an earlier stream of that name. An origin such as normal-4711 must never
-// name two different jobs, or the letter or schedule of one would replace that of the other.
-func (q *Queue) firstSeq(ctx context.Context, want jetstream.StreamConfig) (uint64, error) {
-	if want.Retention != jetstream.WorkQueuePolicy {
-		return 0, nil
-	}
-	for _, name := range []string{DeadStream, LaterStream} {
-		switch _, err := q.js.Stream(ctx, name); {
-		case err == nil:
-			return uint64(time.Now().UnixMilli()), nil
-		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return 0, lookupError("stream "+name, err)
+	if raised != nil {
+		err := i.patiently(ctx, want.Name, func() error {
+			_, err := i.q.js.UpdateStream(ctx, *raised)
+			return err
+		})
+		if err != nil {
+			return "", i.explain("update stream "+want.Name, err)
 		}
 	}
-	return 0, nil
+	if err := i.replicate(ctx, stream, raised != nil && raised.Replicas > have.Replicas); err != nil {
+		return "", err
+	}
+	if raised == nil {
+		return "unchanged", nil
+	}
+	return "updated", nil
 }
 
-func (q *Queue) initConsumer(ctx context.Context, stream jetstream.Stream, name string) error {
-	if name == DeadStream {
-		return nil
-	}
-	_, err := stream.Consumer(ctx, ConsumerName)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		_, err = stream.CreateConsumer(ctx, consumerConfig(name))
+func (i *initialization) consumer(ctx context.Context, stream jetstream.Stream, name string) error {
+	err := i.patiently(ctx, "consumer of "+name, func() error {
+		_, err := stream.Consumer(ctx, ConsumerName)
+		if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
+		want := consumerConfig(name)
+		if i.cfg.MaxAckPending > 0 {
+			want.MaxAckPending = i.cfg.MaxAckPending
+		} else if most := i.account.MaxAckPending; most > 0 {
+			want.MaxAckPending = min(want.MaxAckPending, most)
+		}
+		_, err = stream.CreateConsumer(ctx, want)
+		if most, ok := ackPendingLimit(err); ok && i.cfg.MaxAckPending == 0 && most < want.MaxAckPending {
+			want.MaxAckPending = most // a limit of the server, of which the account does not tell
+			_, err = stream.CreateConsumer(ctx, want)
+		}
+		if errors.Is(err, jetstream.ErrConsumerExists) {
+			return nil
+		}
+		return err
+	})
+	if errors.Is(err, jetstream.ErrNotPullConsumer) {
+		return nil // that is a fault, which is reported with the others
 	}
 	if err != nil {
-		return fmt.Errorf("create consumer %s of stream %s: %w", ConsumerName, name, err)
+		return i.explain("create consumer "+ConsumerName+" of stream "+name, err)
 	}
 	return nil
-}
-
-// keep returns want with the limits that were not asked for as they are now.
-func keep(cfg InitConfig, have, want jetstream.StreamConfig) jetstream.StreamConfig {
-	if cfg.Replicas == 0 {
-		want.Replicas = have.Replicas
-	}
-	if cfg.MaxBytes == 0 {
-		want.MaxBytes = have.MaxBytes
-	}
-	if cfg.MaxQueued == 0 {
-		want.MaxMsgsPerSubject, want.DiscardNewPerSubject = have.MaxMsgsPerSubject, have.DiscardNewPerSubject
-	}
-	return want
-}
-
-// raise returns the configuration with the wanted limits where these are higher, or nil if there is
-// nothing to change. If a wanted limit is lower, lower says which.
-func raise(have, want jetstream.StreamConfig) (raised *jetstream.StreamConfig, lower string) {
-	cfg := have
-	unlimited := func(n int64) int64 {
-		if n <= 0 {
-			return 1<<63 - 1
-		}
-		return n
-	}
-	switch h, w := unlimited(have.MaxBytes), unlimited(want.MaxBytes); {
-	case w < h:
-		return nil, fmt.Sprintf("its max_bytes is %d, asked for %d", have.MaxBytes, want.MaxBytes)
-	case w > h:
-		cfg.MaxBytes, raised = want.MaxBytes, &cfg
-	}
-	if want.Name != DeadStream {
-		switch h, w := unlimited(have.MaxMsgsPerSubject), unlimited(want.MaxMsgsPerSubject); {
-		case w < h:
-			return nil, fmt.Sprintf("its quota per project is %d, asked for %d", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
-		case w > h:
-			cfg.MaxMsgsPerSubject, cfg.DiscardNewPerSubject, raised = want.MaxMsgsPerSubject, want.DiscardNewPerSubject, &cfg
-		}
-	}
-	if have.MaxMsgSize > 0 && want.MaxMsgSize > have.MaxMsgSize { // the server's max_payload was raised
-		cfg.MaxMsgSize, raised = want.MaxMsgSize, &cfg
-	}
-	switch {
-	case want.Replicas < have.Replicas:
-		return nil, fmt.Sprintf("it has %d replicas, asked for %d", have.Replicas, want.Replicas)
-	case want.Replicas > have.Replicas:
-		cfg.Replicas, raised = want.Replicas, &cfg
-	}
-	return raised, ""
 }

@@ -31,8 +31,17 @@ const (
 	// maxAckPending bounds the jobs held by all workers together: the windows of nine replicas,
 	// and what they pull beyond these. With 100,000 held, the throughput of the rest was 20 % lower.
 	maxAckPending = 200_000
+	// leastWindow is the shortest duplicate window with which a worker's own publications are safe: what a
+	// crash may repeat comes back after ackWait. Managed accounts allow no longer one.
+	leastWindow = 2 * time.Minute
+	// leastAckPending and leastWaiting are what one worker needs: its pulls are at most mostPulls.
+	leastAckPending = 1000
+	leastWaiting    = 64
 	// maxJobSize bounds a job's payload where the server's max_payload allows it.
 	maxJobSize = 1 << 20
+	// leastLaterBytes is the smallest max_bytes of NOTIFY_LATER: a full one drops the oldest jobs, so
+	// deferring stops at laterLimit, and what is on its way by then must fit into the rest.
+	leastLaterBytes = 64 << 20
 	// letterMargin is room in a letter for all but the message and the recipients.
 	letterMargin = 192 << 10
 )
@@ -54,6 +63,12 @@ func jobSizeLimit(maxPayload int64) int32 {
 	return int32(min(maxJobSize, (maxPayload-letterMargin)/2))
 }
 
+// laterLimit is how many bytes NOTIFY_LATER may hold before nothing more is deferred, of its max_bytes; zero: it
+// has no limit of its own.
+func laterLimit(maxBytes int64) int64 { return max(0, maxBytes) / 2 }
+
+// streamConfigs are the streams as they should be, in the order in which their replicas may grow: NOTIFY_LATER
+// last, because what fires meanwhile is published to the others and itself.
 func (q *Queue) streamConfigs(cfg InitConfig) []jetstream.StreamConfig {
 	if cfg.Replicas == 0 {
 		cfg.Replicas = 1
@@ -63,6 +78,9 @@ func (q *Queue) streamConfigs(cfg InitConfig) []jetstream.StreamConfig {
 	}
 	if cfg.MaxBytes < 0 {
 		cfg.MaxBytes = -1
+	}
+	if cfg.LaterMaxBytes <= 0 {
+		cfg.LaterMaxBytes = -1
 	}
 	if cfg.MaxQueued <= 0 {
 		cfg.MaxQueued = -1
@@ -79,20 +97,20 @@ func (q *Queue) streamConfigs(cfg InitConfig) []jetstream.StreamConfig {
 		})
 	}
 	return append(streams, jetstream.StreamConfig{
-		Name: LaterStream, Subjects: []string{laterPrefix + ">", duePrefix + ">"},
-		Description: "Chatrelay: jobs that wait for their time, and what has come due",
-		Retention:   jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: cfg.Replicas,
-		// The server refuses schedules together with DiscardNew. With DiscardOld a limit would drop
-		// jobs, so this stream has none.
-		Discard: jetstream.DiscardOld, AllowMsgSchedules: true,
-		Duplicates: time.Hour, AllowDirect: true,
-	}, jetstream.StreamConfig{
 		Name: DeadStream, Subjects: []string{deadPrefix + ">"},
 		Description: "Chatrelay: dead letters",
 		Retention:   jetstream.LimitsPolicy, Storage: jetstream.FileStorage, Replicas: cfg.Replicas,
 		Discard: jetstream.DiscardNew, MaxBytes: cfg.MaxBytes,
 		// One letter per subject: burying a job again replaces its letter.
 		MaxMsgsPerSubject: 1, Duplicates: 2 * time.Minute, AllowDirect: true,
+	}, jetstream.StreamConfig{
+		Name: LaterStream, Subjects: []string{laterPrefix + ">", duePrefix + ">"},
+		Description: "Chatrelay: jobs that wait for their time, and what has come due",
+		Retention:   jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage, Replicas: cfg.Replicas,
+		// The server refuses schedules together with DiscardNew. With DiscardOld a full stream drops jobs,
+		// so this one has no limit unless one is asked for.
+		Discard: jetstream.DiscardOld, MaxBytes: cfg.LaterMaxBytes, AllowMsgSchedules: true,
+		Duplicates: time.Hour, AllowDirect: true,
 	})
 }
 

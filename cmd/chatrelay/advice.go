@@ -19,6 +19,8 @@ func advise(err error) string {
 		return "start it again"
 	case errors.Is(err, queue.ErrMissing), errors.Is(err, queue.ErrNoStream):
 		return "create the streams with: chatrelay init"
+	case errors.Is(err, queue.ErrTooOld):
+		return "upgrade nats-server to " + queue.MinServer + " or later, 2.14 or later if you can"
 	case errors.Is(err, queue.ErrNoJetStream):
 		return "start nats-server with -js"
 	}

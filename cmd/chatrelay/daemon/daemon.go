@@ -58,6 +58,7 @@ type daemon struct {
 	log     zerolog.Logger
 	metrics *metrics
 	gates   *gateBoard
+	faults  *faultBoard
 	// What other processes cause may be much: these log few lines a minute, one the gates that closed by
 	// others' words, the other what is no such word.
 	foreign, refusals zerolog.Logger
@@ -74,14 +75,14 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), faults: &faultBoard{log: cfg.Log}, foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready, d.faults.conditions))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -109,6 +110,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer retire()
 	go cfg.API.Check(ctx, d.credentials)
+	go d.faults.watch(ctx, q.Faults)
 	go tuneGarbage(ctx)
 	return d.work(ctx, q, jobs)
 }

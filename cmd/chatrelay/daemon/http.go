@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 // serve answers requests on l until the returned function is called.
@@ -23,8 +25,9 @@ func serve(l net.Listener, handler http.Handler) (stop func()) {
 }
 
 // operations answers /healthz while the process lives, /readyz while ready returns nil, and
-// /metrics.
-func operations(registry *prometheus.Registry, ready func() error) http.Handler {
+// /metrics. What conditions returns stands in the text of /readyz and does not fail it: another worker could do
+// no more.
+func operations(registry *prometheus.Registry, ready func() error, conditions func() []queue.Condition) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -33,6 +36,9 @@ func operations(registry *prometheus.Registry, ready func() error) http.Handler 
 			return
 		}
 		fmt.Fprintln(w, "ready")
+		for _, c := range conditions() {
+			fmt.Fprintf(w, "cannot %s since %s: %s\n", c.What, c.Since.UTC().Format(time.RFC3339), c.Detail)
+		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return mux

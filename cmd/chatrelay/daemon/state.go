@@ -72,5 +72,6 @@ func (d *daemon) state() queue.WorkerState {
 	if jobs := d.jobs.Load(); jobs != nil {
 		state.Conditions = jobs.Conditions()
 	}
+	state.Conditions = append(state.Conditions, d.faults.conditions()...)
 	return state
 }

@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
+
+// Every minute or so a worker looks again, and says once what is new and what was mended.
+func TestWatchSaysWhatChanged(t *testing.T) {
+	unsafe := queue.Fault{Kind: queue.FaultUnsafe, Stream: "NOTIFY_NORMAL", Text: "its duplicate_window is 2s, must be 2m0s", Remedy: "nats stream edit"}
+	paused := queue.Fault{Kind: queue.FaultPaused, Stream: "NOTIFY_BULK", Consumer: true, Text: "it is paused", Remedy: "nats consumer resume"}
+	tight := queue.Fault{Kind: queue.FaultTight, Stream: "NOTIFY_BULK", Text: "its window is short"}
+	missing := []queue.Fault{{Kind: queue.FaultMissing, Stream: "NOTIFY_URGENT"}, {Kind: queue.FaultMissing, Stream: queue.DeadStream}}
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		b := &faultBoard{log: zerolog.New(&log)}
+		var found []queue.Fault
+		var err error
+		looks := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go b.watch(ctx, func(context.Context) ([]queue.Fault, error) { looks++; return found, err })
+		next := func() string {
+			synctest.Wait()
+			log.Reset()
+			before := looks
+			time.Sleep(watchEvery * 5 / 4)
+			synctest.Wait()
+			if n := looks - before; n < 1 || n > 2 {
+				t.Errorf("%d looks in %v", n, watchEvery*5/4)
+			}
+			return log.String()
+		}
+		expect := func(got string, lines int, words ...string) {
+			t.Helper()
+			for _, w := range words {
+				if !strings.Contains(got, w) {
+					t.Errorf("no %q in %s", w, got)
+				}
+			}
+			if n := strings.Count(got, "\n"); n != lines {
+				t.Errorf("%d lines, want %d: %s", n, lines, got)
+			}
+		}
+		expect(next(), 0)
+		found = []queue.Fault{unsafe, paused, tight}
+		expect(next(), 3, "duplicate_window is 2s", "nats stream edit", "consumer worker of NOTIFY_BULK", "it is paused")
+		expect(next(), 0)
+		if c := b.conditions(); len(c) != 2 || c[0].What != "keep jobs in NOTIFY_NORMAL safe" || c[1].What != "take in jobs from NOTIFY_BULK" || time.Since(c[0].Since) < watchEvery {
+			t.Errorf("conditions %+v", c)
+		}
+		found, err = nil, errors.New("nats away") // nothing is known
+		expect(next(), 0)
+		found, err = missing, nil
+		expect(next(), 4, "mended: its duplicate_window", "mended: it is paused", "NOTIFY_DEAD", "it is missing")
+		if c := b.conditions(); len(c) != 1 || c[0].What != "write to NOTIFY_DEAD" {
+			t.Errorf("conditions %+v", c)
+		}
+	})
+}
+
+func TestReadyzSaysConditions(t *testing.T) {
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	h := operations(prometheus.NewRegistry(), func() error { return nil }, func() []queue.Condition {
+		return []queue.Condition{{What: "take in jobs from NOTIFY_BULK", Since: since, Detail: "it is paused"}}
+	})
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	if want := "ready\ncannot take in jobs from NOTIFY_BULK since 2026-01-02T03:04:05Z: it is paused\n"; w.Code != 200 || w.Body.String() != want {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+}
