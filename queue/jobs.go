@@ -32,6 +32,9 @@ type Jobs struct {
 	stop    func()          // called by Close, ends stopped
 	stopped context.Context // of the renewal
 
+	room    room
+	delayed delays
+
 	mu      sync.Mutex
 	arrived []*Lease // taken in, not yet handed out
 	closed  bool
