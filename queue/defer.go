@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,16 +18,33 @@ const maxDelay = 365 * 24 * time.Hour
 // Defer implements [Holder]: the jobs are published as schedules, or as due jobs if their time has come,
 // and once the server has confirmed all of these the leases are acked. The id of either is made of the
 // job's origin, so deferring a job again after a crash between the two stores nothing new, even if the
-// schedule has fired meanwhile. The server remembers ids for an hour.
+// schedule has fired meanwhile. The server remembers ids for an hour. Jobs that may not wait there, see [room],
+// are given back to their streams for as long.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
-	if err := j.publishDeferrals(ctx, deferrals); err != nil {
+	deferrals, back, stay, err := j.within(ctx, deferrals)
+	if err == nil {
+		err = j.giveBack(back)
+	}
+	if err == nil {
+		err = j.publishDeferrals(ctx, deferrals)
+	}
+	if errors.Is(err, ErrFull) {
+		j.room.filled()
+	}
+	if err != nil {
 		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
 	}
 	leases := make([]*Lease, len(deferrals))
 	for i, d := range deferrals {
 		leases[i] = d.Lease
 	}
-	return j.Ack(ctx, leases)
+	if err := j.Ack(ctx, leases); err != nil {
+		return err
+	}
+	if len(stay) > 0 {
+		return fmt.Errorf("defer %d jobs: %w: too much waits in %s, and too many jobs are held", len(stay), ErrFull, LaterStream)
+	}
+	return nil
 }
 
 // publishDeferrals publishes the schedules.

@@ -32,9 +32,14 @@ type Jobs struct {
 	stop    func()          // called by Close, ends stopped
 	stopped context.Context // of the renewal
 
+	room    room
+	delayed delays
+
 	mu      sync.Mutex
 	arrived []*Lease // taken in, not yet handed out
 	closed  bool
+	overdue int           // schedules, found by the last patrol
+	unfired *Condition    // why the last patrol could not have them fire; nil: it could
 	ready   chan struct{} // holds a token when arrived is not empty
 }
 
@@ -82,6 +87,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 		j.renewal.Go(func() { j.renew(s) })
 	}
 	j.renewal.Go(j.keepClock)
+	j.renewal.Go(j.watchSchedules)
 	return j, nil
 }
 

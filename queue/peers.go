@@ -34,6 +34,12 @@ type WorkerState struct {
 	CallSizes []CallSize `json:"call_sizes,omitempty"`
 	// Conditions are what keeps the worker from its work at this moment.
 	Conditions []Condition `json:"conditions,omitempty"`
+	// ClockAhead is by how many seconds the clock of NATS is ahead of the worker's; negative: behind. Zero: the
+	// two agree. See [Queue.ClockOffset].
+	ClockAhead float64 `json:"clock_ahead_seconds,omitzero"`
+	// Overdue is what [Jobs.Overdue] returns, and Delayed what [Jobs.Delayed] does.
+	Overdue int `json:"overdue,omitzero"`
+	Delayed int `json:"delayed,omitzero"`
 }
 
 // Condition is something that keeps a worker from taking in, settling or burying jobs, and lasts.

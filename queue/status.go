@@ -26,6 +26,12 @@ type Status struct {
 	// OldestAge is the age of the oldest job in the job streams, in seconds; 0 without any. Deferred
 	// jobs are not counted.
 	OldestAge float64 `json:"oldest_age_seconds"`
+	// Overdue counts scheduled jobs that NATS should have delivered half a minute ago, as far as a worker
+	// noticed, and Delayed jobs that wait in their own streams because too much is scheduled.
+	Overdue int `json:"overdue"`
+	Delayed int `json:"delayed"`
+	// Streams says of those that are nearly full how full they are, and which consumers are paused.
+	Streams []StreamTrouble `json:"stream_troubles,omitempty"`
 	// Workers are the replicas that answered.
 	Workers []WorkerStatus `json:"workers"`
 }
@@ -69,7 +75,14 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 	if err := q.countDead(ctx, &st); err != nil {
 		return st, err
 	}
-	st.Workers, err = q.workers(ctx, patience)
+	if st.Workers, err = q.workers(ctx, patience); err != nil {
+		return st, err
+	}
+	for _, w := range st.Workers { // each walks through all, but gives back its own
+		st.Overdue = max(st.Overdue, w.Overdue)
+		st.Delayed += w.Delayed
+	}
+	st.Streams, err = q.streamTroubles(ctx)
 	return st, err
 }
 

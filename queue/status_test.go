@@ -114,3 +114,30 @@ func TestStatusShowsAnnouncedWorkers(t *testing.T) {
 	second.Close()
 	eventually(t, "one worker is shown", func() bool { return slices.Equal(hosts(), []string{"one"}) })
 }
+
+func TestStatusShowsFullStreamsAndPausedConsumers(t *testing.T) {
+	t.Parallel()
+	q, _ := newQueueAt(t)
+	initDid(t, q, InitConfig{MaxBytes: 64 << 10})
+	if st := statusOf(t, q); len(st.Streams) != 0 {
+		t.Errorf("troubles of empty streams: %+v", st.Streams)
+	}
+	for full := false; !full; {
+		l := letter("x", 1, "a")
+		l.Origin, l.Raw = "normal-"+time.Now().Format("150405.000000000")[7:], make([]byte, 1000)
+		_, err := q.Bury(t.Context(), []DeadLetter{l})
+		full = err != nil
+	}
+	if _, err := q.js.PauseConsumer(t.Context(), JobStream(Bulk), ConsumerName, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	st := statusOf(t, q)
+	if len(st.Streams) != 2 {
+		t.Fatalf("troubles %+v", st.Streams)
+	}
+	for _, s := range st.Streams {
+		if s.Stream == DeadStream && (s.Full < 0.9 || s.Full > 1 || s.PausedFor != 0) || s.Stream == JobStream(Bulk) && (s.Full != 0 || s.PausedFor < 3000) {
+			t.Errorf("trouble %+v", s)
+		}
+	}
+}

@@ -38,8 +38,18 @@ func (j *Jobs) troubled(s *source, err error) {
 // well takes down that the server serves the source's pulls. Called with Jobs.mu held.
 func (j *Jobs) well(s *source) { s.trouble = nil }
 
-// Conditions are what keeps jobs from being taken in at this moment, by stream.
-func (j *Jobs) Conditions() (all []Condition) {
+// Conditions are what keeps jobs from being taken in at this moment, by stream, and from firing at their time.
+func (j *Jobs) Conditions() []Condition {
+	all := j.notTakenIn()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.unfired != nil {
+		all = append(all, *j.unfired)
+	}
+	return all
+}
+
+func (j *Jobs) notTakenIn() (all []Condition) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, s := range j.sources {
@@ -53,7 +63,7 @@ func (j *Jobs) Conditions() (all []Condition) {
 // Ready returns an error that says from which streams no jobs can be taken in, and why; nil if there is none.
 func (j *Jobs) Ready() error {
 	var errs []error
-	for _, c := range j.Conditions() {
+	for _, c := range j.notTakenIn() {
 		errs = append(errs, fmt.Errorf("cannot %s since %s: %s", c.What, c.Since.UTC().Format(time.RFC3339), c.Detail))
 	}
 	return errors.Join(errs...)

@@ -24,7 +24,10 @@ With --output json: queued and held count jobs, in all and for each of prioritie
 text calls scheduled; due counts those whose time has come and that no worker has taken yet, which
 waiting does not; dead and dead_by_reason count dead letters; oldest_age_seconds is the age of the
 oldest job that is queued or held, without those in NOTIFY_LATER; workers are those attached, each with its closed gates: detail is what happened, advice what to do,
-narrow says that only one message of the project waits.`,
+narrow says that only one message of the project waits; conditions are what a worker cannot do and since when, and
+clock_ahead_seconds by how much the clock of NATS is ahead of its own. overdue counts scheduled jobs that NATS did
+not deliver at their time, delayed those that wait in their stream as too much is scheduled, and stream_troubles
+names streams that are nearly full or whose consumer is paused.`,
 		Example: `  chatrelay status
   chatrelay status --output json | jq .oldest_age_seconds`,
 		Args: cobra.NoArgs,
@@ -61,6 +64,7 @@ func (a *app) printStatus(st ops.Status) {
 	}
 	row("in all", st.Queued, st.Held, st.OldestAge)
 	fmt.Fprintf(a.stdout, "\nscheduled          %d, due and not yet taken by a worker %d\n", st.Scheduled, st.Due)
+	a.printWaiting(st)
 	fmt.Fprintf(a.stdout, "dead letters       %d%s\n", st.Dead, byReason(st.DeadByReason))
 	fmt.Fprintf(a.stdout, "workers attached   %d\n", len(st.Workers))
 	for _, w := range st.Workers {
@@ -68,7 +72,8 @@ func (a *app) printStatus(st ops.Status) {
 		if t, err := time.Parse(time.RFC3339, since); err == nil {
 			since = "for " + term.Age(time.Since(t))
 		}
-		fmt.Fprintf(a.stdout, "  %s, process %s, %s\n", foreign(w.Info["host"]), foreign(w.Info["pid"]), foreign(since))
+		fmt.Fprintf(a.stdout, "  %s, process %s, %s%s\n", foreign(w.Info["host"]), foreign(w.Info["pid"]), foreign(since), clock(w.ClockAhead))
+		a.printConditions(w.Conditions)
 	}
 	a.printGates(st)
 	a.printCallSizes(st.CallSizes)

@@ -77,6 +77,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), faults: &faultBoard{log: cfg.Log}, foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
+	d.watchQueue()
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
 	}

@@ -108,3 +108,8 @@ func (m *metrics) event(e worker.Event) {
 		}
 	}
 }
+
+// gauge adds a metric whose value is asked for.
+func (m *metrics) gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "chatrelay_" + name, Help: help}, value))
+}

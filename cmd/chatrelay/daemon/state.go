@@ -70,8 +70,30 @@ func identity(version string) map[string]string {
 func (d *daemon) state() queue.WorkerState {
 	state := d.gates.state()
 	if jobs := d.jobs.Load(); jobs != nil {
-		state.Conditions = jobs.Conditions()
+		state.Conditions, state.Overdue, state.Delayed = jobs.Conditions(), jobs.Overdue(), jobs.Delayed()
+		state.ClockAhead = d.queue.Load().ClockOffset().Seconds()
 	}
 	state.Conditions = append(state.Conditions, d.faults.conditions()...)
 	return state
+}
+
+// watchQueue has the metrics show what the queue knows of NATS.
+func (d *daemon) watchQueue() {
+	ofJobs := func(value func(*queue.Jobs) float64) func() float64 {
+		return func() float64 {
+			if jobs := d.jobs.Load(); jobs != nil {
+				return value(jobs)
+			}
+			return 0
+		}
+	}
+	d.metrics.gauge("clock_offset_seconds", "By how much the clock of NATS is ahead of this machine's.", func() float64 {
+		if q := d.queue.Load(); q != nil {
+			return q.ClockOffset().Seconds()
+		}
+		return 0
+	})
+	d.metrics.gauge("jobs_overdue", "Jobs that NATS did not deliver at their time, at the last walk through NOTIFY_LATER.", ofJobs(func(j *queue.Jobs) float64 { return float64(j.Overdue()) }))
+	d.metrics.gauge("jobs_delayed", "Jobs that this worker gave back for a while because too much waits in NOTIFY_LATER.", ofJobs(func(j *queue.Jobs) float64 { return float64(j.Delayed()) }))
+	d.metrics.gauge("conditions", "What keeps this worker from its work at the moment; status says what.", ofJobs(func(j *queue.Jobs) float64 { return float64(len(j.Conditions())) }))
 }

@@ -1,0 +1,101 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// takeSome defers all that arrives until the time, and returns how many jobs that were.
+func deferAll(t *testing.T, jobs *Jobs, n int, at time.Time) {
+	t.Helper()
+	var all []Deferral
+	for _, l := range take(t, jobs, n) {
+		all = append(all, Deferral{Lease: l, At: at, History: l.History})
+	}
+	if err := Defer(deadline(t), all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What waits counts against the project's quota, wherever it waits; other projects have their own.
+func TestDeferringGoesRoundNoQuota(t *testing.T) {
+	t.Parallel()
+	q, _ := newQueueAt(t)
+	const quota = 5
+	if _, err := q.Init(t.Context(), InitConfig{MaxQueued: quota}); err != nil {
+		t.Fatal(err)
+	}
+	jobs := openJobs(t, q, JobsConfig{})
+	at := time.Now().Add(6 * time.Second)
+	pub := q.Publisher(PublisherConfig{RetryFor: -1})
+	send := func(project string, n int) (err error) {
+		for i := range n {
+			_, err = pub.Publish(t.Context(), Normal, Job{ID: fmt.Sprint(time.Now().UnixNano(), "-", i), ProjectID: project, Message: "m", WovenIDs: []string{"w"}})
+		}
+		return err
+	}
+	for range 2 { // first they wait there, then in their stream
+		if err := send(projectA, quota); err != nil {
+			t.Fatal(err)
+		}
+		deferAll(t, jobs, quota, at)
+	}
+	if err := send(projectA, 1); !errors.Is(err, ErrFull) {
+		t.Errorf("a project with %d jobs waiting, of %d, published another one: %v", 2*quota, quota, err)
+	}
+	if err := send(projectB, quota); err != nil {
+		t.Fatal(err)
+	}
+	deferAll(t, jobs, quota, at)
+	if st := statusOf(t, q); st.Scheduled != 2*quota || jobs.Delayed() != quota || jobs.Held() != 0 || time.Now().After(at) {
+		t.Errorf("%d delayed, %d held, status %+v", jobs.Delayed(), jobs.Held(), st)
+	}
+	take(t, jobs, 3*quota) // all come when it is time
+	if early := time.Until(at); early > 0 {
+		t.Errorf("came %v too early", early)
+	}
+}
+
+// What waits takes no more bytes than what is queued may, whatever the number of projects; of what is known
+// something, everything is kept.
+func TestDeferringIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	q, _ := newQueueAt(t)
+	if _, err := q.Init(t.Context(), InitConfig{MaxBytes: 96 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	jobs := openJobs(t, q, JobsConfig{})
+	at := time.Now().Add(time.Hour)
+	pub := q.Publisher(PublisherConfig{RetryFor: -1})
+	var last Job
+	sent := 0
+	for i := range 40 {
+		last = Job{ID: fmt.Sprint("j", i), ProjectID: fmt.Sprintf("%08x-0000-4000-8000-000000000000", i), Message: strings.Repeat("x", 16000), WovenIDs: []string{"w"}}
+		if _, err := pub.Publish(t.Context(), Bulk, last); errors.Is(err, ErrFull) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		sent++
+		deferAll(t, jobs, 1, at)
+	}
+	later, err := q.Backlog(t.Context(), LaterStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if later.Stored < 14 || later.Stored > 18 || sent == 40 || jobs.Delayed() != sent-int(later.Stored) {
+		t.Errorf("of %d jobs of 16 KB %d wait in %s, and %d in their stream; 288 KiB are allowed", sent, later.Stored, LaterStream, jobs.Delayed())
+	}
+	publish(t, q, Urgent, job("tried", strings.Repeat("x", 16000), "w"))
+	l := take(t, jobs, 1)[0]
+	l.Attempts = 1
+	if err := Defer(t.Context(), []Deferral{{Lease: l, At: at, History: l.History}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(t, q, JobStream(Urgent)); n != 0 || jobs.Delayed() != sent-int(later.Stored) {
+		t.Errorf("a job that was tried waits in its stream")
+	}
+}
