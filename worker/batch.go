@@ -126,6 +126,9 @@ func (b *batch) drop() { b.parts = b.parts[:len(b.parts)-1] }
 // cost is how many recipients the next call has.
 func (b *batch) cost() int { return len(b.next().recipients) }
 
+// stream is where the first job of the next call stands.
+func (b *batch) stream() int { return streamOf(b.next().recipients[0].task.lease) }
+
 // tasks are those with a recipient in a part.
 func (p *part) tasks() []*task {
 	var all []*task

@@ -250,8 +250,9 @@ func TestSettleLapsedLease(t *testing.T) {
 		tasks[0].fail("a", queue.Rejected, "blocked", 200)
 		tasks[0].returnAt(time.Now())
 		w.lapse(tasks[0].lease)
-		if _, _, err := settle(t.Context(), s, time.Now(), tasks); err != nil || len(w.letters)+len(w.defers) != 0 || len(w.freed) != 1 {
-			t.Errorf("settle returned %v; %d letters, %d deferrals, %d released", err, len(w.letters), len(w.defers), len(w.freed))
+		x := settlement{graveyard: s}
+		if x.settle(t.Context(), time.Now(), tasks); x.err != nil || len(w.letters)+len(w.defers) != 0 || len(w.freed) != 1 {
+			t.Errorf("%v; %d letters, %d deferrals, %d released", x.err, len(w.letters), len(w.defers), len(w.freed))
 		}
 	})
 }

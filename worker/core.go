@@ -40,7 +40,7 @@ func (c *core) nextCall(now time.Time) *batch {
 		return nil
 	}
 	// What was called for and is not known to be acked is what a cut-off worker would repeat.
-	c.schedule.permits.unconfirmed, c.schedule.permits.silent = c.completer.unacked()
+	c.schedule.permits.unconfirmed = c.completer.unacked()
 	b, ended := c.schedule.next(now)
 	c.completer.add(now, ended...)
 	return b
@@ -49,7 +49,7 @@ func (c *core) nextCall(now time.Time) *batch {
 // nextWork hands out work for a handler; nil when there is none now.
 func (c *core) nextWork(now time.Time) *work {
 	if !c.stopping {
-		if c.completer.batchers[ack].handlers > 0 {
+		if c.completer.acking() {
 			c.schedule.backlog.resume(now)
 		}
 		c.completer.add(now, c.schedule.rebalance(now)...)

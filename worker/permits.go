@@ -17,19 +17,17 @@ type permits struct {
 	limiter     limiter
 	rate        rate    // of all projects
 	jitter      float64 // of the time for which gates close
-	// unconfirmed is how many jobs were delivered whose acks the server has not confirmed, and silent
-	// since when it has confirmed none of them; zero: it is not waited for. What a worker that is cut
-	// off from NATS calls for is delivered again by others.
-	unconfirmed int
-	silent      time.Time
+	// unconfirmed is, for each stream, what was delivered and is not known to be acked. What a worker that is
+	// cut off from NATS calls for is delivered again by others.
+	unconfirmed [streams]unconfirmed
 
 	inFlight int // calls
 	probes   int // of them, of projects whose gate is closed
 	active   int // projects with calls in flight
 }
 
-// No call begins while the server is silent for longer than silentMost and sixteen jobs for each call
-// that may be in flight are not confirmed. A busy server takes a while for one confirmation; it is
+// No call begins for jobs of a stream while the server is silent about it for longer than silentMost and
+// sixteen jobs for each call that may be in flight are not confirmed. A busy server takes a while for one confirmation; it is
 // silence that shows that it is gone.
 const (
 	silentMost      = 250 * time.Millisecond
@@ -103,11 +101,18 @@ func (v verdict) since(now time.Time) string {
 	return text
 }
 
+// acks says whether a call for jobs of a stream may begin, for all that is known of their acks.
+func (p *permits) acks(now time.Time, stream int) verdict {
+	u := p.unconfirmed[stream]
+	if u.jobs >= unconfirmedMost*p.concurrency && !u.silent.IsZero() && now.Sub(u.silent) > silentMost {
+		return verdict{cause: acksUnconfirmed}
+	}
+	return verdict{}
+}
+
 // any says whether a call of any project may begin.
 func (p *permits) any(now time.Time) verdict {
 	switch {
-	case p.unconfirmed >= unconfirmedMost*p.concurrency && !p.silent.IsZero() && now.Sub(p.silent) > silentMost:
-		return verdict{cause: acksUnconfirmed}
 	case p.inFlight >= p.concurrency:
 		return verdict{cause: noSlot}
 	case p.spared() <= 0 && !p.firstCalls():

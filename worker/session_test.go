@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -19,6 +20,7 @@ type session struct {
 	stopped time.Time // when it was asked to stop; guarded by w.mu
 	calls   int       // under way
 	held    map[person]map[*queue.Lease]bool
+	leases  int // not ended
 }
 
 var errDead = errors.New("this worker has crashed")
@@ -28,7 +30,7 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 	for {
 		s.w.mu.Lock()
 		var leases []*queue.Lease
-		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) {
+		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) && (s.w.window == 0 || s.leases < s.w.window) {
 			st := s.w.ready[0]
 			s.w.ready = s.w.ready[1:]
 			if s.w.standing[st] {
@@ -52,12 +54,13 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 func (s *session) hold(st *stored) *queue.Lease {
 	from := &st.lease
 	l := queue.NewLease(&queue.Lease{
-		Job: from.Job, Invalid: from.Invalid, Raw: from.Raw, Priority: from.Priority,
+		Job: from.Job, Invalid: from.Invalid, Raw: from.Raw, Letter: from.Letter, Priority: from.Priority,
 		Stream: from.Stream, Seq: from.Seq, History: from.History,
 		Redelivered: st.leases > 0,
 	}, s)
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++
+	s.leases++
 	if st.lapsed && st.leases == 1 {
 		s.w.lapse(l)
 	}
@@ -90,6 +93,10 @@ func persons(l *queue.Lease) []person {
 
 // forget takes a lease from what the session may call for. The caller holds mu.
 func (s *session) forget(l *queue.Lease) {
+	if s.leases--; s.leases == s.w.window-1 { // there is room again
+		close(s.w.news)
+		s.w.news = make(chan struct{})
+	}
 	for _, p := range persons(l) {
 		delete(s.held[p], l)
 	}
@@ -220,12 +227,24 @@ func (s *session) check(c *call) {
 // Bury implements Graveyard.
 func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) (failed []int, err error) {
 	w := s.w
-	written := len(letters)
+	refused := map[int]bool{}
 	if w.buryErr != nil {
 		w.answers.Lock()
+		var written int
 		written, err = w.buryErr(letters)
 		w.answers.Unlock()
+		for i := written; err != nil && i < len(letters); i++ {
+			refused[i] = true
+		}
 	}
+	w.answers.Lock()
+	for i, l := range letters {
+		if w.refuses != nil && w.refuses(l) {
+			refused[i] = true
+			err = cmp.Or(err, errDown)
+		}
+	}
+	w.answers.Unlock()
 	all := func(err error) ([]int, error) {
 		for i := range letters {
 			failed = append(failed, i)
@@ -246,12 +265,17 @@ func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) (failed 
 	if s.dead {
 		return all(errDead)
 	}
-	for _, l := range letters[:written] {
+	var written []queue.DeadLetter
+	for i, l := range letters {
+		if refused[i] {
+			failed = append(failed, i)
+			continue
+		}
 		w.letters[grave{l.ProjectID, l.Reason, l.Origin}] = l
+		written = append(written, l)
 	}
-	if err == nil {
-		w.buries = append(w.buries, slices.Clone(letters))
-		return nil, nil
+	if len(written) > 0 {
+		w.buries = append(w.buries, written)
 	}
-	return all(err)
+	return failed, err
 }

@@ -115,53 +115,42 @@ func TestStopWhileHalving(t *testing.T) {
 	}
 }
 
+// A worker that stops leaves letters that cannot be stored to others. Where they cannot be put off either, it
+// says so.
 func TestGraveyardDownWhileStopping(t *testing.T) {
 	for name, c := range map[string]struct {
-		err error
-		bit time.Duration
-	}{"fails": {errDown, 2 * time.Second}, "hangs": {errHang, settleTimeout + time.Second}} {
+		err, deferral error
+		most          time.Duration
+	}{
+		"fails": {errDown, nil, 0}, "hangs": {errHang, nil, 2*settleTimeout + time.Second},
+		"and deferring fails": {errDown, errDown, 17 * time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.answer = rejecting("blocked", "a")
 				w.buryErr = func([]queue.DeadLetter) (int, error) { return 0, c.err }
+				w.deferErr = func() (bool, error) { return false, c.deferral }
 				r := w.start(Config{Grace: 15 * time.Second})
 				w.publish(text("p", "hello", "a", "b"))
-				time.Sleep(time.Second)
+				time.Sleep(100 * time.Millisecond)
 				begin := time.Now()
-				if err := r.stop(); !errors.Is(err, ErrUnsettled) {
+				if err := r.stop(); errors.Is(err, ErrUnsettled) != (c.deferral != nil) {
 					t.Errorf("Run returned %v", err)
 				}
-				if took := time.Since(begin); took < 15*time.Second || took > 15*time.Second+c.bit {
+				if took := time.Since(begin); took > c.most+failurePause {
 					t.Errorf("stopping took %v", took)
 				}
 				if len(w.acks) != 0 {
 					t.Error("acked without a letter")
 				}
-				w.buryErr = nil
+				w.buryErr, w.deferErr = nil, nil
 				w.finish(w.start(Config{}), time.Minute)
+				if n := len(w.sent()); n != 1 && c.deferral == nil {
+					t.Errorf("%d calls, want 1", n)
+				}
 			})
 		})
 	}
-}
-
-func TestGraveyardComesBackWhileStopping(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.answer = rejecting("blocked", "a")
-		up := time.Now().Add(10 * time.Second)
-		w.buryErr = func(l []queue.DeadLetter) (int, error) {
-			if time.Now().Before(up) {
-				return 0, errDown
-			}
-			return len(l), nil
-		}
-		r := w.start(Config{})
-		w.publish(text("p", "hello", "a", "b"))
-		time.Sleep(time.Second)
-		if err := r.stop(); err != nil || len(w.acks) != 1 {
-			t.Errorf("Run returned %v, %d acks; want nil and 1", err, len(w.acks))
-		}
-		w.accounted()
-	})
 }
 
 // What is known is recorded although the time for calls is up.

@@ -383,9 +383,12 @@ func (s *story) state() string {
 		pr := s.schedule.projects[id]
 		fmt.Fprintf(&b, "%s: %d in flight, %d jobs wait: %s\n", id, pr.inFlight, pr.waitingJobs, p.of(s.now, pr).since(s.now))
 	}
-	for e := range s.completer.batchers {
-		if x := &s.completer.batchers[e]; len(x.waiting)+x.handled > 0 {
-			fmt.Fprintf(&b, "to %s: %d, and %d in the hands of %d handlers\n", []string{"ack", "bury", "defer", "split"}[e], len(x.waiting), x.handled, x.handlers)
+	for k, x := range s.completer.all {
+		if len(x.waiting)+x.handled > 0 {
+			fmt.Fprintf(&b, "to %s: %d, and %d in the hands of %d handlers\n", []string{"ack", "bury", "defer", "split"}[k.ending], len(x.waiting), x.handled, x.handlers)
+		}
+		if why := p.acks(s.now, k.stream); k.ending == ack && !why.granted() {
+			fmt.Fprintf(&b, "jobs of stream %d: %s\n", k.stream, why)
 		}
 	}
 	if s.stopping {

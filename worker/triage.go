@@ -21,7 +21,7 @@ func (t *task) triage(now time.Time, cfg Config, closed *gate) {
 	l := t.lease
 	job, due := &l.Job, l.Stream == queue.LaterStream
 	switch {
-	case t.loseIfLapsed(now):
+	case t.loseIfLapsed(now), l.Letter != nil: // nobody is to be called for
 	case l.Invalid != nil:
 		t.open, t.state, t.failed = 0, settled, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
 	case job.Undeliverable() != nil: // put off until deliver_at, nobody would hear of it before

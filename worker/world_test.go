@@ -30,13 +30,16 @@ type world struct {
 	burial   time.Duration             // how long it takes
 	answer   func(call) (chatapi.Report, error)
 	buryErr  func(letters []queue.DeadLetter) (written int, err error)
+	refuses  func(queue.DeadLetter) bool    // it alone cannot be stored
 	acking   func() time.Duration           // how long an ack waits before anything else
 	ackErr   func() error                   // before the ack takes effect
+	ackOf    func(*queue.Lease) error       // the same, for one lease
 	ackLost  func() error                   // after it took effect
 	deferErr func() (applied bool, e error) // before or after it took effect
 	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
 	splitErr func() error
 	fetch    int // leases a worker gets at once at most; 0: all
+	window   int // leases that a worker holds at most; 0: all
 
 	seq      uint64
 	standing map[*stored]bool // jobs that the queue keeps

@@ -59,6 +59,7 @@ type daemon struct {
 	log     zerolog.Logger
 	metrics *metrics
 	gates   *gateBoard
+	letters *letterBoard
 
 	notReady atomic.Pointer[error] // why /readyz says no; what it points to is nil while all is well
 	queue    atomic.Pointer[queue.Queue]
@@ -71,14 +72,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), letters: newLetterBoard()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
+	d.metrics.showUnwritten(d.letters.count)
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.healthy, d.ready))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.healthy, d.ready, d.conditions))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -165,6 +167,7 @@ func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	d.metrics.event(e)
 	d.gates.event(e)
 	logEvent(d.log, e)
+	logLetters(d.log, d.letters.event(time.Now(), e), e)
 	if e.Kind == worker.EventGate && !e.Narrow && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
 		_ = q.PublishGate(gateStatus(e, time.Now())) // if it is lost, the others find out by themselves
 	}

@@ -119,7 +119,7 @@ func TestGates(t *testing.T) {
 func get(t *testing.T, registry *prometheus.Registry, notReady error, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	operations(registry, func() error { return nil }, func() error { return notReady }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	operations(registry, func() error { return nil }, func() error { return notReady }, func() []queue.Condition { return nil }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	if want := map[bool]int{true: 200, false: 503}[notReady == nil || path != "/readyz"]; w.Code != want {
 		t.Errorf("%s answers %d, want %d", path, w.Code, want)
 	}

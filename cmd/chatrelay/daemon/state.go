@@ -53,6 +53,24 @@ func (d *daemon) connected() bool {
 	return q != nil && q.Connected()
 }
 
+// conditions are what keeps the worker from its work at this moment, although it is ready.
+func (d *daemon) conditions() (all []queue.Condition) {
+	if jobs := d.jobs.Load(); jobs != nil {
+		all = jobs.Conditions()
+	}
+	if c := d.letters.condition(time.Now()); c != nil {
+		all = append(all, *c)
+	}
+	return all
+}
+
+// state is what the worker says of itself to those who ask.
+func (d *daemon) state() queue.WorkerState {
+	state := d.gates.state()
+	state.Conditions = d.conditions()
+	return state
+}
+
 // held is the number of jobs leased by this worker.
 func (d *daemon) held() float64 {
 	if jobs := d.jobs.Load(); jobs != nil {
@@ -71,13 +89,4 @@ func identity(version string) map[string]string {
 		"host": host, "pid": strconv.Itoa(os.Getpid()),
 		"started": time.Now().UTC().Format(time.RFC3339), "version": version,
 	}
-}
-
-// state is what the worker says of itself to those who ask.
-func (d *daemon) state() queue.WorkerState {
-	state := d.gates.state()
-	if jobs := d.jobs.Load(); jobs != nil {
-		state.Conditions = jobs.Conditions()
-	}
-	return state
 }
