@@ -34,12 +34,12 @@ func TestStatusCounts(t *testing.T) {
 	})
 	jobs.cancel() // nothing more is taken in
 	jobs.intake.Wait()
-	for _, l := range leases { // the urgent one waits, the normal one comes due in parts, the bulk one stays held
+	for _, l := range leases { // the urgent one waits, the rest of the normal one comes due, the bulk one stays held
 		switch l.Job.ID {
 		case "u":
 			err = Defer(t.Context(), []Deferral{{Lease: l, At: time.Now().Add(time.Hour)}})
 		case "n":
-			err = l.Split(t.Context(), 1)
+			err = errors.Join(l.Split(t.Context(), 1), Ack(t.Context(), []*Lease{l}))
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -132,18 +132,18 @@ func TestJobNeverSpansBatches(t *testing.T) {
 func TestLargeJobIsSplit(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		fails := 2
-		w.splitErr = func() error {
+		w.splitErr = func() (bool, error) {
 			fails--
 			if fails >= 0 {
-				return errDown
+				return fails == 0, errDown // the second time it took effect
 			}
-			return nil
+			return true, nil
 		}
 		r := w.start(Config{MaxRecipients: 10})
 		w.publish(text("p", "hello", people("a", 25)...))
 		w.finish(r, time.Minute)
-		if n := len(w.sent()); w.splits != 1 || n != 3 {
-			t.Errorf("%d splits and %d calls, want 1 and 3", w.splits, n)
+		if n := len(w.sent()); w.splits != 2 || n != 3 {
+			t.Errorf("%d splits and %d calls, want 2 and 3", w.splits, n)
 		}
 	})
 }

@@ -13,7 +13,6 @@ const (
 	ack ending = iota // also drops what was lost
 	bury
 	comeBack
-	split
 	endings
 )
 
@@ -22,8 +21,6 @@ func (t *task) ending() ending {
 	switch {
 	case t.state == lost:
 		return ack
-	case t.state == oversized:
-		return split
 	case t.state == returning:
 		return comeBack
 	case len(t.failed) > 0, t.returned != nil:
@@ -48,7 +45,7 @@ type batcher struct {
 	again    time.Time // when, after that, the next handler may begin
 }
 
-// completer ends the tasks that need no call, or none here: it acks, buries, defers and splits. It is
+// completer ends the tasks that need no call, or none here: it acks, buries and defers. It is
 // a plain value, and hands out the work; a handler beside it does that. Each stream has batchers of its own:
 // one that does not answer holds up none of another's tasks.
 type completer struct {
@@ -82,7 +79,6 @@ func newCompleter() (c completer) {
 		ack:      {MaxHandlers: 4, MaxSize: 2000, Linger: 2 * time.Millisecond},
 		bury:     {MaxHandlers: 4, MaxSize: 500}, // a flood is buried, or postponed, by many
 		comeBack: {MaxHandlers: 4, MaxSize: 500},
-		split:    {MaxHandlers: 1, MaxSize: 500},
 	} {
 		for stream := range streams {
 			c.batchers[e][stream] = b
@@ -239,21 +235,4 @@ func (c *completer) acking() bool {
 		}
 	}
 	return false
-}
-
-// unsplit takes out the tasks of which no split was tried.
-func (c *completer) unsplit() (tasks []*task) {
-	for stream := range streams {
-		b := &c.batchers[split][stream]
-		var kept []*task
-		for _, t := range b.waiting {
-			if t.tried {
-				kept = append(kept, t)
-			} else {
-				tasks = append(tasks, t)
-			}
-		}
-		b.waiting = kept
-	}
-	return tasks
 }

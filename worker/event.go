@@ -14,7 +14,7 @@ const (
 	EventCall     EventKind = "call"     // one call to the API came back
 	EventSettled  EventKind = "settled"  // jobs were acked; Letters are durable
 	EventDeferred EventKind = "deferred" // jobs will come back later
-	EventSplit    EventKind = "split"    // a large job was replaced by its parts
+	EventSplit    EventKind = "split"    // Recipients of a large job became a job of their own
 	EventUnburied EventKind = "unburied" // Letters could not be stored, because of Err; it is tried again
 	// EventPostponed: jobs whose letters could not be stored come back later, as these letters.
 	EventPostponed EventKind = "postponed"

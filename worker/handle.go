@@ -8,26 +8,7 @@ import (
 // handle does a handler's work and returns the tasks that it left undone.
 func (w *Worker) handle(ctx context.Context, work *work) (left []*task) {
 	ctx = context.WithoutCancel(ctx) // known outcomes are recorded even while stopping
-	if work.ending == split {
-		return w.split(ctx, work.tasks)
-	}
 	return w.settle(ctx, work)
-}
-
-// split replaces large jobs by their parts.
-func (w *Worker) split(ctx context.Context, tasks []*task) (left []*task) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	for i, t := range tasks {
-		t.tried = true
-		e := Event{Kind: EventSplit, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Recipients: len(t.lease.Job.WovenIDs)}
-		if err := t.lease.Split(ctx, w.cfg.MaxRecipients); err != nil {
-			w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: e.ProjectID, Jobs: 1, Err: err})
-			return tasks[i:]
-		}
-		w.cfg.Hook(e)
-	}
-	return nil
 }
 
 // settle makes one attempt to record what is known of the tasks, and returns those that are left.

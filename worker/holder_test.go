@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -218,24 +219,28 @@ func (s *session) Split(_ context.Context, l *queue.Lease, limit int) error {
 	if s.dead {
 		return errDead
 	}
+	applied, err := true, error(nil)
 	if w.splitErr != nil {
-		if err := w.splitErr(); err != nil {
-			return err
-		}
+		applied, err = w.splitErr()
 	}
-	h := s.end(l, "split")
-	if h == nil {
-		return nil
+	if err != nil && !applied {
+		return err
 	}
-	w.splits++
-	for ids := range slices.Chunk(l.Job.WovenIDs, limit) {
+	h := w.leases[l]
+	id := fmt.Sprint(l.Origin(), limit)
+	if !w.parts[id] && h.ended == "" {
+		w.parts[id] = true
+		w.splits++
 		job := l.Job
-		job.WovenIDs = ids
+		job.WovenIDs = l.Job.WovenIDs[limit:]
 		w.arrive(w.anew(h.stored, job, l.History))
 	}
-	delete(w.standing, h.stored)
-	s.over(l, h, "split")
-	return nil
+	if err == nil {
+		for _, p := range persons(l)[limit:] {
+			delete(s.held[p], l)
+		}
+	}
+	return err
 }
 
 // Release implements queue.Holder.

@@ -81,7 +81,8 @@ func runModel(t *testing.T, seed uint64) {
 			}
 			return nil
 		}
-		w.ackErr, w.ackLost, w.splitErr = fault, fault, fault
+		w.ackErr, w.ackLost = fault, fault
+		w.splitErr = func() (bool, error) { return m.ends.IntN(2) == 0, fault() }
 		w.deferErr = func() (bool, error) {
 			if m.stuck {
 				return false, queue.ErrFull

@@ -194,10 +194,8 @@ func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
 	return permit{probe: probe, cuts: p.limiter.cuts}
 }
 
-// end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
-// project's gate. It returns how long what failed is to wait, and what became of the gate. Whoever
-// fails alone, while others of the project succeed, waits alone.
-func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn gateTurn) {
+// giveBack counts a batch's call no longer.
+func (p *permits) giveBack(b *batch) {
 	pr := b.flow.project
 	if pr.inFlight--; pr.inFlight == 0 {
 		p.active--
@@ -206,6 +204,14 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 	if b.permit.probe {
 		p.probes--
 	}
+}
+
+// end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
+// project's gate. It returns how long what failed is to wait, and what became of the gate. Whoever
+// fails alone, while others of the project succeed, waits alone.
+func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn gateTurn) {
+	pr := b.flow.project
+	p.giveBack(b)
 	p.limiter.learn(now, b.key.project, b.permit, p.inFlight-p.probes, res.err)
 	switch {
 	case res.accepted():

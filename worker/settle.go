@@ -46,12 +46,16 @@ func (s *settlement) settle(ctx context.Context, now time.Time, tasks []*task) {
 		if t.open == 0 && !t.postponed {
 			acks, done = append(acks, t.lease), append(done, t)
 		} else {
+			if err := t.splitAgain(end); err != nil {
+				s.left, s.err = append(s.left, t), errors.Join(s.err, err)
+				continue
+			}
 			t.tried = true
 			rest, returning = append(rest, t.deferral(now)), append(returning, t)
 		}
 	}
 	if err := queue.Defer(end, rest); err != nil {
-		s.left, s.err = append(s.left, returning...), err
+		s.left, s.err = append(s.left, returning...), errors.Join(s.err, err)
 	} else {
 		for _, t := range returning {
 			if t.postponed {

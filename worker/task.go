@@ -22,8 +22,12 @@ type task struct {
 	// Of a returning task: when its job comes back, and for whom; nil: for everybody.
 	back time.Time
 	rest []string
-	// tried is set once a deferral or a split was tried: the lease can then end in no other way.
+	// tried is set once a deferral was tried: the lease can then end in no other way.
 	tried bool
+	// over are the recipients beyond those that a call may have, who become a job of their own before the first
+	// call; see splitOff. splitAt, if it is not zero, says that they may be one already.
+	over    []string
+	splitAt int
 	// returned is an outcome that an earlier lease postponed, until it is buried; see queue.Lease.Letter.
 	// unburied counts the attempts to bury that failed, and postponed is set once the letters are to come back
 	// with a deferral.
@@ -36,7 +40,6 @@ type task struct {
 //
 //	inBatch ─▶ settled    ─▶ acked, after its letters were buried, or deferred with them
 //	        ─▶ returning  ─▶ deferred, after its letters were buried, or with them
-//	        ─▶ oversized  ─▶ split
 //	        ─▶ lost       ─▶ dropped
 type taskState int
 
@@ -44,7 +47,6 @@ const (
 	inBatch   taskState = iota // some recipients have no outcome, and are called for
 	settled                    // every recipient has an outcome
 	returning                  // the job comes back at task.back
-	oversized                  // the job has more recipients than a call may have
 	lost                       // the lease lapsed: somebody else has the job, nothing is recorded here
 )
 

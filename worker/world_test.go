@@ -37,9 +37,9 @@ type world struct {
 	ackLost  func() error                   // after it took effect
 	deferErr func() (applied bool, e error) // before or after it took effect
 	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
-	splitErr func() error
-	fetch    int // leases a worker gets at once at most; 0: all
-	window   int // leases that a worker holds at most; 0: all
+	splitErr func() (applied bool, e error) // before or after it took effect
+	fetch    int                            // leases a worker gets at once at most; 0: all
+	window   int                            // leases that a worker holds at most; 0: all
 
 	seq      uint64
 	standing map[*stored]bool // jobs that the queue keeps
@@ -52,7 +52,8 @@ type world struct {
 	acks    []ended
 	defers  []deferral
 	splits  int
-	freed   []ended // releases
+	parts   map[string]bool // ids of what was split off
+	freed   []ended         // releases
 	buries  [][]queue.DeadLetter
 	letters map[grave]queue.DeadLetter
 	told    map[person]int       // accepted calls that named them
@@ -120,7 +121,7 @@ type deferral struct {
 func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, latency: 20 * time.Millisecond, news: make(chan struct{}),
-		standing: map[*stored]bool{}, leases: map[*queue.Lease]*holding{},
+		parts: map[string]bool{}, standing: map[*stored]bool{}, leases: map[*queue.Lease]*holding{},
 		letters: map[grave]queue.DeadLetter{},
 		told:    map[person]int{}, used: map[person]int{}, excused: map[person]bool{}, lapsed: map[person]time.Time{},
 	}
