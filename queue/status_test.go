@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestStatusCounts(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-	if st.Queued != 4 || st.Held != 1 || st.Due != 2 || st.Scheduled != 1 {
+	if st.Queued != 4 || st.Held != 1 || st.Due != 1 || st.Scheduled != 1 {
 		t.Errorf("status %+v", st)
 	}
 	if st.Dead != 3 || st.DeadByReason[Rejected] != 2 || st.DeadByReason[Expired] != 1 || st.DeadByReason[Invalid] != 0 {
