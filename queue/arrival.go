@@ -63,18 +63,27 @@ func newLease(stream string, msg *nats.Msg, meta *nats.MsgMetadata) *Lease {
 	}
 	priority, project, _ := strings.Cut(rest, ".")
 	l.Priority = Priority(priority)
-	l.History = decodeHistory(msg.Header)
+	if !due {
+		l.Headers = producerHeaders(msg.Header)
+	} else if msg.Header.Get(headerLetter) == "" {
+		l.History = decodeHistory(msg.Header)
+	} else {
+		l.comesWithLetter(msg.Data, msg.Header, project)
+	}
 	if l.PublishedAt.IsZero() { // it comes for the first time
 		l.PublishedAt = meta.Timestamp
 	}
-	l.Job, l.Invalid = decodeSafely(msg.Data)
+	if l.Letter == nil && l.Invalid == nil {
+		l.Job, l.Invalid = decodeSafely(msg.Data)
+	}
 	if _, err := ParsePriority(priority); err != nil {
 		l.Priority = Normal
 		if l.Invalid == nil {
+			l.Letter = nil
 			l.Invalid = invalid("the subject %.80q names no priority", msg.Subject)
 		}
 	}
-	if l.Invalid == nil && l.Job.ProjectID != project {
+	if l.Letter == nil && l.Invalid == nil && l.Job.ProjectID != project {
 		l.Invalid = invalid("project_id is %s, but the subject it was published to is %.120q; they must name the same project, in lower case", l.Job.ProjectID, msg.Subject)
 	}
 	if l.Invalid == nil && !due { // what is due was looked at when it came first
@@ -94,6 +103,12 @@ func (l *Lease) memory() int {
 	n := 1024 + len(l.Job.Message) + len(l.Raw) + headersSize(l.Headers) + len(l.Job.WovenIDs)*64
 	for _, id := range l.Job.WovenIDs {
 		n += len(id)
+	}
+	if l.Letter != nil {
+		n += len(l.Letter.Message) + len(l.Letter.Raw) + headersSize(l.Letter.Headers)
+		for _, id := range l.Letter.WovenIDs {
+			n += 64 + len(id)
+		}
 	}
 	return n
 }

@@ -30,6 +30,7 @@ type Queue struct {
 	end *end
 
 	denied *denials
+	clock  clock
 }
 
 // Connect connects to NATS. Close the queue when done with it. The error matches [ErrNoServer] when no

@@ -29,14 +29,18 @@ func (f Filter) matches(l *DeadLetter) bool {
 		(f.Recipient == "" || slices.Contains(l.WovenIDs, f.Recipient))
 }
 
-// subject narrows what the server sends to what may match.
+// subject narrows what the server sends to what may match. What is no letter is shown as invalid, whatever reason
+// its subject names, and what stands on an odd subject as of an unknown project too.
 func (f Filter) subject() string {
 	project, reason := "*", "*"
 	if f.Project != "" {
 		project = f.Project
 	}
-	if f.Reason != "" {
+	if f.Reason != "" && f.Reason != Invalid {
 		reason = string(f.Reason)
+	}
+	if reason == "*" && (f.Project == "" || f.Project == UnknownProject) {
+		return deadPrefix + ">"
 	}
 	return deadPrefix + project + "." + reason + ".*"
 }

@@ -14,10 +14,10 @@ import (
 // has to wait longer comes back after maxDelay and is deferred again.
 const maxDelay = 365 * 24 * time.Hour
 
-// Defer implements [Holder]: the jobs are published as schedules, and once the server has
-// confirmed all of these the leases are acked. The id of a schedule is made of the job's origin, so
-// deferring a job again after a crash between the two stores nothing new, even if the schedule has
-// fired meanwhile. The server remembers ids for an hour.
+// Defer implements [Holder]: the jobs are published as schedules, or as due jobs if their time has come,
+// and once the server has confirmed all of these the leases are acked. The id of either is made of the
+// job's origin, so deferring a job again after a crash between the two stores nothing new, even if the
+// schedule has fired meanwhile. The server remembers ids for an hour.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	if err := j.publishDeferrals(ctx, deferrals); err != nil {
 		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
@@ -31,13 +31,17 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 
 // publishDeferrals publishes the schedules.
 func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error {
-	msgs := make([]*nats.Msg, len(deferrals))
+	msgs := make([]*nats.Msg, 0, len(deferrals))
 	now := j.q.Now()
-	for i, d := range deferrals {
-		if d.At.Before(now) {
-			d.At = now
-		} else if d.At.Sub(now) > maxDelay {
+	for _, d := range deferrals {
+		if d.At.Sub(now) > maxDelay {
 			d.At = now.Add(maxDelay)
+		}
+		for _, letter := range d.Letters {
+			msgs = append(msgs, postponed(d.Lease, letter, d.At, now, int(j.q.nc.MaxPayload()))...)
+		}
+		if d.WovenIDs != nil && len(d.WovenIDs) == 0 {
+			continue
 		}
 		job := d.Lease.Job
 		if d.WovenIDs != nil {
@@ -48,14 +52,37 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 		if err != nil {
 			return err
 		}
-		msg.Header.Set("Nats-Schedule", "@at "+d.At.UTC().Format(time.RFC3339Nano))
-		msg.Header.Set("Nats-Schedule-Target", msg.Subject)
-		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
-		msg.Subject = laterPrefix + d.Lease.Origin()
-		msgs[i] = msg
+		comeBack(msg, job.ProjectID, d.Lease.Origin(), d.At, now)
+		msgs = append(msgs, msg)
 	}
 	return j.q.publishAll(ctx, msgs)
 }
+
+// comeBack makes a message that is due one which the server publishes at the time, where that is not now. Its id
+// and its subject are made of a place.
+func comeBack(msg *nats.Msg, projectID, place string, at, now time.Time) {
+	msg.Header.Set(jetstream.MsgIDHeader, "later."+place)
+	if at.After(now) {
+		schedule(msg, laterSubject(projectID, place), at)
+	}
+}
+
+// laterSubject is where a schedule stands: a place of its own for each job, among those of its project.
+func laterSubject(projectID, origin string) string { return laterPrefix + projectID + "." + origin }
+
+// schedule makes a message one that the server publishes later, where it would go now.
+func schedule(msg *nats.Msg, subject string, at time.Time) {
+	msg.Header.Set(headerSchedule, scheduleAt+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set(headerTarget, msg.Subject)
+	msg.Subject = subject
+}
+
+// Headers of schedules.
+const (
+	headerSchedule = "Nats-Schedule"
+	scheduleAt     = "@at " // before a time, as RFC 3339 has it
+	headerTarget   = "Nats-Schedule-Target"
+)
 
 // requeueMessage is the message by which a job, or a part of it, comes back with its history.
 func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
@@ -68,29 +95,13 @@ func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	return msg, nil
 }
 
-// publishAll publishes messages and waits until the server has acknowledged all of them. After an
+// publishAll publishes messages and waits until the server has answered to all of them. After an
 // error some may be stored, so publishing any of them again must do no harm.
 func (q *Queue) publishAll(ctx context.Context, msgs []*nats.Msg) error {
-	const atOnce = asyncPending / 4 // several callers share the client's bound
-	for len(msgs) > 0 {
-		n := min(atOnce, len(msgs))
-		futures := make([]jetstream.PubAckFuture, n)
-		for i, msg := range msgs[:n] {
-			var err error
-			if futures[i], err = q.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0), jetstream.WithStallWait(5*time.Second)); err != nil {
-				return err
-			}
+	for _, err := range q.publishEach(ctx, msgs) {
+		if err != nil {
+			return err
 		}
-		for _, f := range futures {
-			select {
-			case <-f.Ok():
-			case err := <-f.Err():
-				return publishError(err)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		msgs = msgs[n:]
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // History is what is remembered of a job when it is deferred, split, buried or replayed. It is kept in
@@ -22,7 +21,7 @@ type History struct {
 	PublishedAt time.Time `json:"published_at"`
 	// Replays counts how often the job came back from the dead letters.
 	Replays int `json:"replays"`
-	// LastError is the error of the last call, as one line, shortened to 256 bytes.
+	// LastError is the error of the last call, as one line of at most 256 bytes.
 	LastError string `json:"-"`
 	// LastStatus is the HTTP status of the last call that failed. Zero: it had none.
 	LastStatus int `json:"-"`
@@ -58,11 +57,20 @@ const (
 	headerDeferrals = "Chatrelay-Deferrals"
 )
 
+const (
+	// maxCount bounds each number of a history.
+	maxCount = 1_000_000
+	// maxLastError leaves room for the ellipsis of what is shortened to 256 bytes.
+	maxLastError = 253
+	// maxTried bounds the runs of recipients that a history tells apart; each takes at most 16 bytes.
+	maxTried = 512
+)
+
 // encode sets the headers that decodeHistory reads. Zero values get no header.
 func (h *History) encode(header nats.Header) {
 	own := maps.Clone(h.Headers)
 	maps.DeleteFunc(own, func(name string, _ []string) bool { return !travels(name) })
-	dropLargest(own)
+	dropLargest(own, maxHeaders)
 	maps.Copy(header, own)
 	if !h.PublishedAt.IsZero() {
 		header.Set(headerPublished, h.PublishedAt.UTC().Format(time.RFC3339Nano))
@@ -82,49 +90,56 @@ func (h *History) encode(header nats.Header) {
 	number(headerCallSize, h.CallSize)
 	number(headerDeferrals, h.Deferrals)
 	if h.LastError != "" {
-		header.Set(headerError, oneLine(h.LastError, 256))
+		header.Set(headerError, oneLine(h.LastError, maxLastError))
 	}
 }
 
-// decodeHistory reads the headers of a job or a letter. A value that is absent or malformed is zero.
+// decodeHistory reads the headers of a job that came by way of NOTIFY_LATER, or of a letter. Producers may publish
+// to neither, so nobody but a worker sets these; what a producer sends with a job is read by producerHeaders. A
+// value that is absent or malformed is zero, and all are clamped.
 func decodeHistory(header nats.Header) (h History) {
-	if _, only := header[jetstream.MsgIDHeader]; only && len(header) == 1 {
-		return h // as most jobs have it
+	h.Headers = producerHeaders(header)
+	number := func(name string) int {
+		n, _ := strconv.Atoi(header.Get(name))
+		return n
 	}
+	h.PublishedAt, _ = time.Parse(time.RFC3339Nano, header.Get(headerPublished))
+	h.Attempts, h.Replays, h.LastStatus = number(headerAttempts), number(headerReplays), number(headerStatus)
+	h.Suspected, h.CallSize, h.Deferrals = number(headerSuspected), number(headerCallSize), number(headerDeferrals)
+	h.Ambiguous = decodeTried(header.Get(headerAmbiguous))
+	h.LastError = header.Get(headerError)
+	h.clamp()
+	return h
+}
+
+// clamp brings what was read, or what a caller set, within its bounds.
+func (h *History) clamp() {
+	for _, n := range []*int{&h.Attempts, &h.Replays, &h.Suspected, &h.CallSize, &h.Deferrals} {
+		*n = min(max(*n, 0), maxCount)
+	}
+	if h.LastStatus < 100 || h.LastStatus > 999 {
+		h.LastStatus = 0
+	}
+	if h.PublishedAt = encodable(h.PublishedAt); h.PublishedAt.After(time.Now().Add(time.Minute)) {
+		h.PublishedAt = time.Time{} // nobody knows; a lease takes the time at which its message was stored
+	}
+	h.LastError = oneLine(h.LastError, maxLastError)
+	h.Ambiguous = boundTried(h.Ambiguous)
+}
+
+// producerHeaders are those of a job's headers that belong to its producer and travel with it. Nil if there are none.
+func producerHeaders(header nats.Header) (own map[string][]string) {
 	for name, values := range header {
-		if len(values) == 0 {
+		if len(values) == 0 || !travels(name) {
 			continue
 		}
-		switch value := values[0]; name {
-		case headerPublished:
-			h.PublishedAt, _ = time.Parse(time.RFC3339Nano, value)
-		case headerAttempts:
-			h.Attempts, _ = strconv.Atoi(value)
-		case headerReplays:
-			h.Replays, _ = strconv.Atoi(value)
-		case headerAmbiguous:
-			h.Ambiguous = decodeTried(value)
-		case headerStatus:
-			h.LastStatus, _ = strconv.Atoi(value)
-		case headerSuspected:
-			h.Suspected, _ = strconv.Atoi(value)
-		case headerCallSize:
-			h.CallSize, _ = strconv.Atoi(value)
-		case headerDeferrals:
-			h.Deferrals, _ = strconv.Atoi(value)
-		case headerError:
-			h.LastError = value
-		default:
-			if travels(name) {
-				if h.Headers == nil {
-					h.Headers = map[string][]string{}
-				}
-				h.Headers[name] = values
-			}
+		if own == nil {
+			own = map[string][]string{}
 		}
+		own[name] = values
 	}
-	dropLargest(h.Headers)
-	return h
+	dropLargest(own, maxHeaders)
+	return own
 }
 
 // triedOf is what all says of some recipients of a job, from one on.
@@ -153,11 +168,30 @@ func encodeTried(all []Tried) string {
 
 func decodeTried(value string) (all []Tried) {
 	for one := range strings.SplitSeq(value, ",") {
-		var t Tried
-		if n, err := fmt.Sscanf(one, "%d*%d", &t.Calls, &t.Recipients); n != 2 || err != nil || t.Calls < 0 || t.Recipients < 1 {
+		calls, recipients, _ := strings.Cut(one, "*")
+		c, badCalls := strconv.Atoi(calls)
+		n, badRecipients := strconv.Atoi(recipients)
+		if badCalls != nil || badRecipients != nil || c < 0 || n < 1 || n > maxCount {
 			return nil
 		}
-		all = append(all, t)
+		all = append(all, Tried{Recipients: n, Calls: min(c, maxCount)})
+	}
+	return all
+}
+
+// boundTried joins neighbours until there are at most maxTried, and counts for them what was tried more often:
+// rather a call too few than one too many.
+func boundTried(all []Tried) []Tried {
+	for len(all) > maxTried {
+		joined := make([]Tried, 0, (len(all)+1)/2)
+		for pair := range slices.Chunk(all, 2) {
+			t := pair[0]
+			if len(pair) == 2 {
+				t = Tried{Recipients: min(t.Recipients+pair[1].Recipients, maxCount), Calls: max(t.Calls, pair[1].Calls)}
+			}
+			joined = append(joined, t)
+		}
+		all = joined
 	}
 	return all
 }
@@ -167,10 +201,10 @@ func decodeTried(value string) (all []Tried) {
 // fit beside the producer's.
 const maxHeaders = 48 << 10
 
-// dropLargest leaves out the largest headers if all together exceed maxHeaders: otherwise the job could
-// not be settled. Trace context is small and stays.
-func dropLargest(headers map[string][]string) {
-	if headersSize(headers) <= maxHeaders {
+// dropLargest leaves out the largest headers if all together exceed most: with more than maxHeaders the job
+// could not be settled. Trace context is small and stays.
+func dropLargest(headers map[string][]string, most int) {
+	if headersSize(headers) <= most {
 		return
 	}
 	names := slices.SortedFunc(maps.Keys(headers), func(a, b string) int {
@@ -178,7 +212,7 @@ func dropLargest(headers map[string][]string) {
 	})
 	size := 0
 	for _, name := range names {
-		if size += headerSize(name, headers[name]); size > maxHeaders {
+		if size += headerSize(name, headers[name]); size > most {
 			delete(headers, name)
 		}
 	}

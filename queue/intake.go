@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -152,7 +153,7 @@ func (j *Jobs) receive(n *session, msg *nats.Msg) {
 		j.arrive(n, msg)
 		return
 	}
-	w, pull := serverWord(msg), msg.Subject[lastDot(msg.Subject)+1:]
+	w, pull := serverWord(msg), msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:]
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s := n.source

@@ -42,7 +42,7 @@ func maxMsgSize(t *testing.T, q *Queue, stream string) int {
 	return int(s.CachedInfo().Config.MaxMsgSize)
 }
 
-func TestInvalidPayloadsAreKeptByteForByte(t *testing.T) {
+func TestInvalidPayloadsAreKept(t *testing.T) {
 	q := newQueue(t)
 	payloads := []string{
 		"", "null", "true", "[]", `"text"`, "\x00\x01\xfe\xff", "{", with("x", "1"), with("message", `""`),
@@ -74,7 +74,12 @@ func TestInvalidPayloadsAreKeptByteForByte(t *testing.T) {
 		t.Fatalf("%d letters, want %d", len(found), len(payloads))
 	}
 	for i, l := range found {
-		if !bytes.Equal(l.Raw, []byte(payloads[i])) || l.Origin != leases[i].Origin() || l.Failures[0].Detail == "" {
+		sent := []byte(payloads[i])
+		kept := sent[:min(len(sent), maxRaw)]
+		if cut := len(kept) < len(sent); cut != (l.RawSize == len(sent) && l.RawSHA256 == hash(sent)) || !cut && l.RawSize != 0 {
+			t.Errorf("letter %d of a payload of %d bytes says %d bytes with hash %q", i, len(sent), l.RawSize, l.RawSHA256)
+		}
+		if !bytes.Equal(l.Raw, kept) || l.Origin != leases[i].Origin() || l.Failures[0].Detail == "" {
 			t.Errorf("letter %d holds %d bytes, want %d: %.60q", i, len(l.Raw), len(payloads[i]), l.Raw)
 		}
 	}
@@ -137,7 +142,7 @@ func TestLargestJobFitsInItsLetter(t *testing.T) {
 			if _, err := q.Bury(deadline(t), []DeadLetter{invalidLetter(leases[0]), failed}); err != nil {
 				t.Fatal(err)
 			}
-			if found := letters(t, q, Filter{Reason: Invalid}); len(found) != 1 || string(found[0].Raw) != raw {
+			if found := letters(t, q, Filter{Reason: Invalid}); len(found) != 1 || string(found[0].Raw) != raw[:maxRaw] || found[0].RawSize != len(raw) {
 				t.Errorf("%d letters about the invalid payload, or other bytes", len(found))
 			}
 			found := letters(t, q, Filter{Reason: Rejected})

@@ -72,12 +72,16 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 		}
 		j.sources = append(j.sources, s)
 	}
+	if err := q.compareClocks(ctx); err != nil {
+		cfg.OnError(err)
+	}
 	ctx, j.cancel = context.WithCancel(ctx)
 	j.stopped, j.stop = context.WithCancel(context.Background())
 	for _, s := range j.sources {
 		j.intake.Go(func() { j.take(ctx, s) })
 		j.renewal.Go(func() { j.renew(s) })
 	}
+	j.renewal.Go(j.keepClock)
 	return j, nil
 }
 

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -52,10 +53,22 @@ type DeadLetter struct {
 	Failures  []Failure `json:"failures"`
 	History
 	FailedAt time.Time `json:"failed_at"`
-	// Raw is the payload as it came, in a letter with reason Invalid.
+	// Raw is the payload as it came, in a letter with reason Invalid: its first 64 KiB.
 	Raw []byte `json:"raw,omitzero"`
-	// Origin is where the job stood, such as normal-4711: stream and sequence. It is the last
-	// token of the letter's subject, not part of the JSON.
+	// RawSize and RawSHA256 (in hexadecimal) are of the whole payload. Zero if Raw is whole.
+	RawSize   int    `json:"raw_size,omitzero"`
+	RawSHA256 string `json:"raw_sha256,omitzero"`
+	// MessageSize in bytes and MessageSHA256 (in hexadecimal) are of the whole message, if the server did not
+	// take a letter with all of it: Message, or the one recipient, is only a beginning then. Zero otherwise.
+	MessageSize   int    `json:"message_size,omitzero"`
+	MessageSHA256 string `json:"message_sha256,omitzero"`
+	// Untrusted is set when the letter is read and says why it was not written by a worker: for example
+	// because it names another project than its subject, by which NATS decides who may write it. Such a
+	// letter is not replayed. Empty for letters that are.
+	Untrusted string `json:"untrusted,omitzero"`
+	// Origin is where the job stood, such as normal-mhx3k1c9-4711: stream, incarnation and sequence. It is
+	// the last token of the letter's subject, not part of the JSON. Letters that together hold the recipients
+	// of one job have such as -0+500 behind it: from the first recipient on, five hundred.
 	Origin string `json:"-"`
 	// Seq is the letter's own sequence in NOTIFY_DEAD, set when it is read.
 	Seq uint64 `json:"-"`
@@ -69,10 +82,6 @@ type Failure struct {
 	Status int `json:"status,omitzero"`
 }
 
-func (l *DeadLetter) subject() string {
-	return deadPrefix + l.ProjectID + "." + string(l.Reason) + "." + l.Origin
-}
-
 // decodeLetter reads a letter. The part of the history that the JSON does not hold is read from the
 // headers; letters of older versions have none.
 func decodeLetter(data []byte, header nats.Header) (DeadLetter, error) {
@@ -80,26 +89,43 @@ func decodeLetter(data []byte, header nats.Header) (DeadLetter, error) {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return DeadLetter{}, fmt.Errorf("decode dead letter: %w", err)
 	}
+	l.History.clamp()
+	l.FailedAt = encodable(l.FailedAt)
+	l.Untrusted = "" // whoever wrote the letter does not say whether it is to be trusted
 	return l, nil
 }
 
+// readLetter reads what stands in NOTIFY_DEAD. What no worker wrote is shown, so that it can be dropped, and
+// does not keep the letters behind it from being read. Whose it is, and why, is what its subject says.
 func readLetter(data []byte, header nats.Header, subject string, seq uint64) DeadLetter {
 	l, err := decodeLetter(data, header)
 	if err != nil {
-		// Not written by a worker. It is shown, so that it can be dropped, and does not keep the
-		// letters behind it from being read.
-		l = DeadLetter{ProjectID: UnknownProject, Reason: Invalid, Raw: data, Failures: []Failure{{Detail: oneLine("not a dead letter of Chatrelay: "+err.Error(), 200)}}}
+		l = DeadLetter{Raw: data, Untrusted: oneLine("not a dead letter of Chatrelay: "+err.Error(), 200)}
+		l.Failures = []Failure{{Detail: l.Untrusted}}
 	}
 	l.Seq = seq
-	l.Origin = subject[lastDot(subject)+1:]
+	place := strings.ToValidUTF8(strings.TrimPrefix(subject, deadPrefix), "\uFFFD")
+	tokens := strings.Split(place, ".")
+	switch {
+	case len(tokens) != 3:
+		l.distrust("its subject is not notify.dead.<project>.<reason>.<origin>")
+		l.ProjectID, l.Reason, l.Origin = UnknownProject, Invalid, place
+		return l
+	case err != nil:
+		l.ProjectID, l.Reason, l.Origin = tokens[0], Invalid, tokens[2]
+		return l
+	case l.ProjectID != tokens[0]:
+		l.distrust(fmt.Sprintf("it names the project %.40q, but its subject %.40q", l.ProjectID, tokens[0]))
+	case string(l.Reason) != tokens[1]:
+		l.distrust(fmt.Sprintf("it names the reason %.40q, but its subject %.40q", l.Reason, tokens[1]))
+	}
+	l.ProjectID, l.Reason, l.Origin = tokens[0], Reason(tokens[1]), tokens[2]
 	return l
 }
 
-func lastDot(s string) int {
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == '.' {
-			return i
-		}
+// distrust keeps the first reason.
+func (l *DeadLetter) distrust(why string) {
+	if l.Untrusted == "" {
+		l.Untrusted = why
 	}
-	return -1
 }

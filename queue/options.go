@@ -45,9 +45,11 @@ func (cfg *Config) options(end *end, denied *denials) ([]nats.Option, error) {
 			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { cfg.OnConnection(nil) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			denied.observe(err)
-			cfg.OnConnection(err)
+			if !lossIsMeant(sub, err) {
+				cfg.OnConnection(err)
+			}
 		}),
 		// While the server is away nothing is kept to be sent later: what was reported as failed must not
 		// be stored afterwards. Whoever publishes or acks tries again.

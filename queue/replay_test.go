@@ -46,7 +46,11 @@ func TestReplayAfterACrashInBetween(t *testing.T) {
 	publish(t, q, Normal, job("one", "m", "a"))
 	jobs := openJobs(t, q, JobsConfig{})
 	dead := settleDead(t, q, jobs)
-	msg, err := replayMessage(&dead)
+	stream, err := q.deadStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := replayMessage(&dead, stream.CachedInfo().Created)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +62,7 @@ func TestReplayAfterACrashInBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	take(t, jobs, 1)
-	if n := stored(t, q, "NOTIFY_NORMAL"); n != 1 {
+	if n := stored(t, q, LaterStream); n != 1 {
 		t.Errorf("%d jobs after two replays of one letter, want one", n)
 	}
 	if n := stored(t, q, DeadStream); n != 0 {
@@ -66,24 +70,23 @@ func TestReplayAfterACrashInBetween(t *testing.T) {
 	}
 }
 
-// Rule 6, the other half: what could not be published is not deleted.
-func TestReplayIntoAFullStreamKeepsTheLetter(t *testing.T) {
+// Rule 6, the other half: what could not be published is not deleted. A full quota is no reason.
+func TestReplayKeepsTheLetterOrGoesAroundTheQuota(t *testing.T) {
 	q := newQueue(t)
 	publish(t, q, Normal, job("in-the-way", "m", "a"))
 	limit(t, q, "NOTIFY_NORMAL", func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
-	bury(t, q, letter("one", 7, "a"))
-	if err := q.Replay(deadline(t), 1); !errors.Is(err, ErrFull) {
-		t.Errorf("replay into a full stream: %v", err)
-	}
-	if found := letters(t, q, Filter{}); len(found) != 1 {
-		t.Fatalf("%d letters left, want one", len(found))
-	}
-	limit(t, q, "NOTIFY_NORMAL", func(c *jetstream.StreamConfig) { c.MaxMsgs = 2 })
+	bury(t, q, letter("one", 7, "a"), letter("two", 8, "a"))
 	if err := q.Replay(deadline(t), 1); err != nil {
-		t.Error(err)
+		t.Errorf("replay while the project's stream is full: %v", err)
 	}
-	if n := stored(t, q, "NOTIFY_NORMAL"); n != 2 {
-		t.Errorf("%d jobs, want two", n)
+	if err := q.js.DeleteStream(t.Context(), LaterStream); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Replay(deadline(t), 2); !errors.Is(err, ErrNoStream) {
+		t.Errorf("replay without a stream: %v", err)
+	}
+	if found := letters(t, q, Filter{}); len(found) != 1 || found[0].JobID != "two" {
+		t.Errorf("left are %+v", found)
 	}
 }
 

@@ -19,7 +19,8 @@ type Status struct {
 	Due uint64 `json:"due"`
 	// Scheduled counts jobs that wait for a later time.
 	Scheduled uint64 `json:"waiting"`
-	// Dead counts dead letters, DeadByReason by their reason.
+	// Dead counts dead letters, DeadByReason by their reason, with "other" for those that were not written by a
+	// worker: of an unknown reason, or on a subject of another form.
 	Dead         uint64            `json:"dead"`
 	DeadByReason map[Reason]uint64 `json:"dead_by_reason"`
 	// OldestAge is the age of the oldest job in the job streams, in seconds; 0 without any. Deferred
@@ -36,6 +37,9 @@ type PriorityStatus struct {
 	Held      int      `json:"held"`   // leased to workers
 	OldestAge float64  `json:"oldest_age_seconds"`
 }
+
+// other stands for the reasons that are none of [Reasons].
+const other Reason = "other"
 
 // Status asks streams and workers. It waits up to patience for workers to answer; zero: 300 ms. The
 // error matches [ErrMissing] or [ErrNoJetStream] where one of these is the cause.
@@ -62,17 +66,33 @@ func (q *Queue) Status(ctx context.Context, patience time.Duration) (Status, err
 	st.Held += due.Held
 	// All other messages in that stream are schedules.
 	st.Scheduled = due.Stored - min(due.Stored, due.Queued+uint64(due.Held))
+	if err := q.countDead(ctx, &st); err != nil {
+		return st, err
+	}
+	st.Workers, err = q.workers(ctx, patience)
+	return st, err
+}
+
+// countDead counts the letters by their reason, and those that have none of these as other.
+func (q *Queue) countDead(ctx context.Context, st *Status) error {
 	st.DeadByReason = map[Reason]uint64{}
 	for _, r := range Reasons() {
 		n, err := q.count(ctx, deadPrefix+"*."+string(r)+".*")
 		if err != nil {
-			return st, err
+			return err
 		}
 		st.DeadByReason[r] = n
 		st.Dead += n
 	}
-	st.Workers, err = q.workers(ctx, patience)
-	return st, err
+	all, err := q.count(ctx, deadPrefix+">")
+	if err != nil {
+		return err
+	}
+	if all > st.Dead {
+		st.DeadByReason[other] = all - st.Dead
+		st.Dead = all
+	}
+	return nil
 }
 
 // Backlog is what one work queue holds.
@@ -98,7 +118,7 @@ func (q *Queue) Backlog(ctx context.Context, name string) (Backlog, error) {
 	state, info := stream.CachedInfo().State, consumer.CachedInfo()
 	b := Backlog{Stored: state.Msgs, Queued: info.NumPending, Held: info.NumAckPending}
 	if state.Msgs > 0 && !state.FirstTime.IsZero() {
-		b.OldestAge = max(0, time.Since(state.FirstTime).Seconds())
+		b.OldestAge = max(0, stream.CachedInfo().TimeStamp.Sub(state.FirstTime).Seconds())
 	}
 	return b, nil
 }

@@ -15,7 +15,7 @@ const (
 	ConsumerName = "worker"
 
 	jobsPrefix  = "notify.jobs."  // notify.jobs.<priority>.<project_id>
-	laterPrefix = "notify.later." // notify.later.<origin>: schedules
+	laterPrefix = "notify.later." // notify.later.<project_id>.<origin>: schedules; before, without the project
 	duePrefix   = "notify.due."   // notify.due.<priority>.<project_id>: deferred jobs whose time has come, and parts
 	deadPrefix  = "notify.dead."  // notify.dead.<project_id>.<reason>.<origin>
 

@@ -10,7 +10,10 @@ import (
 // still take jobs, in the order in which they were begun; and those that rest after a failure, in the
 // order in which they may go again. So what is full does not wait behind what is still filling, and
 // nobody behind what failed.
-type batchQueue struct{ sealed, filling, resting []*batch }
+type batchQueue struct {
+	sealed, filling, resting []*batch
+	restingJobs              int
+}
 
 func (q *batchQueue) empty() bool { return len(q.sealed)+len(q.filling)+len(q.resting) == 0 }
 
@@ -38,15 +41,17 @@ func (q *batchQueue) takeBack(now time.Time, b *batch) {
 		return cmp.Or(other.begun.Compare(b.begun), -1) // behind its equals
 	})
 	q.resting = slices.Insert(q.resting, at, b)
+	q.restingJobs += b.jobs
 }
 
-// wake ends the rest of all that rest.
-func (q *batchQueue) wake(now time.Time) {
+// wake ends the rest of all that rest at a time, if that is sooner.
+func (q *batchQueue) wake(at time.Time) {
 	for _, b := range q.resting {
 		for i := range b.parts {
-			b.parts[i].meet().notBefore = now
+			met := b.parts[i].meet()
+			met.notBefore = earlier(met.notBefore, at)
 		}
-		b.begun = now
+		b.begun = earlier(b.begun, at)
 	}
 }
 
@@ -83,6 +88,7 @@ func (q *batchQueue) next(now time.Time, probing bool, due func(*batch) time.Tim
 func (q *batchQueue) take(b *batch) {
 	if i := slices.Index(q.resting, b); i >= 0 {
 		q.resting = without(q.resting, i)
+		q.restingJobs -= b.jobs
 	} else if b.sealed {
 		q.sealed = without(q.sealed, slices.Index(q.sealed, b))
 	} else {
@@ -98,6 +104,9 @@ func (q *batchQueue) takeIf(take func(*batch) bool) (taken []*batch) {
 			if take(b) {
 				taken = append(taken, b)
 				(*list)[i] = nil
+				if list == &q.resting {
+					q.restingJobs -= b.jobs
+				}
 			}
 		}
 		*list = slices.DeleteFunc(*list, func(b *batch) bool { return b == nil })

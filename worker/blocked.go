@@ -5,12 +5,64 @@ import (
 	"time"
 )
 
-// deferBlocked takes out what waits behind a gate that closed for long, all but the batches with which
-// the gate is probed when it opens. What failed probes only if there is nothing else.
+// heldShare is the part of the window that jobs behind gates may fill: what waits there holds the gates'
+// probes ready, and serves nobody else.
+const heldShare = 8
+
+// crowded reports whether jobs behind gates fill their part of the window. Then more of them wait in the
+// queue, and the first to come when a gate opens is its probe.
+func (s *schedule) crowded() bool { return s.heldBack > s.cfg.Window/heldShare }
+
+// recount keeps count of the jobs of a project that wait behind a gate. Of one project few count: what it
+// holds beyond its share is rebalance's matter, and no reason to send those of others away.
+func (s *schedule) recount(p *project) {
+	n := 0
+	switch {
+	case p.gate.wide, p.credential.failing():
+		n = min(p.waitingJobs, 4*s.cfg.Concurrency, max(1, s.cfg.Window/heldShare/2))
+	case p.gate.err != nil:
+		for _, f := range p.flows {
+			if f != nil {
+				n += f.queue.restingJobs
+			}
+		}
+		n = min(n, 4*s.cfg.Concurrency, max(1, s.cfg.Window/heldShare/2))
+	}
+	s.heldBack += n - p.heldBack
+	p.heldBack = n
+}
+
+// keepsOut is the gate because of which a job that comes is not to wait here; nil: it is. Of a project that
+// is not known, p is nil.
+func (s *schedule) keepsOut(now time.Time, p *project) *gate {
+	switch {
+	case p == nil:
+	case s.crowded() && s.permits.of(now, p).blocked():
+		return p.shut()
+	case p.busy() && p.shut().closedFor(now) > deferAfter:
+		return p.shut()
+	}
+	return nil
+}
+
+// holdBack takes out what is not to wait here for the project's gate.
+func (s *schedule) holdBack(now time.Time, p *project) []*task {
+	s.recount(p)
+	if wait := p.shut().closedFor(now); wait > deferAfter || wait > 0 && s.crowded() {
+		return s.deferBlocked(now, p)
+	}
+	return nil
+}
+
+// deferBlocked takes out what waits behind a gate that closed, all but the batches with which the gate is
+// probed when it opens, unless these are too many. What failed probes only if there is nothing else.
 func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 	var probes []*batch
-	most := 1
-	if p.gate.err.MayConcernMessage() {
+	most, closed := 1, p.shut()
+	switch {
+	case s.crowded():
+		most = 0
+	case closed.err.MayConcernMessage():
 		most = gateProbes
 	}
 	for _, resting := range []bool{false, true} {
@@ -37,7 +89,7 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 		}
 		for _, b := range slices.Backward(f.queue.takeIf(func(b *batch) bool { return !slices.Contains(probes, b) })) {
 			for _, t := range s.remove(now, b) {
-				t.block(now, &p.gate, s.cfg.RetryFor)
+				t.block(now, closed, s.cfg.RetryFor)
 				tasks = append(tasks, t)
 			}
 		}
@@ -45,27 +97,14 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 	return tasks
 }
 
-// applyRemoteClosure closes a project's gate because another worker's was. When it opens each worker
-// probes.
-func (s *schedule) applyRemoteClosure(now time.Time, c Closure) (tasks []*task) {
-	if c.Until.IsZero() {
-		if p := s.projects[c.ProjectID]; p != nil && p.gate.probeNow(now) {
-			for _, f := range p.flows {
-				if f != nil {
-					f.queue.wake(now)
-				}
-			}
-			s.requeueAll(now, p)
-		}
-		return nil
+// applyRemoteClosure closes a project's gate because another worker's was, and reports whether it did.
+// When it opens each worker probes. Nothing is remembered of a project that has nothing to do here.
+func (s *schedule) applyRemoteClosure(now time.Time, c Closure) (closed bool, tasks []*task) {
+	p := s.projects[c.ProjectID]
+	if p == nil || !p.gate.closeByWord(now, c) {
+		return false, nil
 	}
-	p := s.project(c.ProjectID)
-	if p.gate.closeRemotely(now, c) {
-		if p.gate.closedFor(now) > deferAfter {
-			tasks = s.deferBlocked(now, p)
-		}
-		s.requeueAll(now, p)
-	}
-	s.forget(now, c.ProjectID)
-	return tasks
+	tasks = s.holdBack(now, p)
+	s.requeueAll(now, p)
+	return true, tasks
 }

@@ -57,6 +57,11 @@ type Config struct {
 	// Now is the clock by which jobs are due and expire, such as that of NATS ([queue.Queue.Now]), which all
 	// workers share. Nil: time.Now.
 	Now func() time.Time
+	// Credential says which client credential a project calls with: equal values are one credential. While
+	// it is not accepted, one call at a time of all its projects tries it. It is called often and must be
+	// quick; see [Worker.CredentialsChanged]. The values can be compared by ==. Nil, or nil for a project:
+	// it shares its credential with none.
+	Credential func(projectID string) any
 	// Hook, when set, learns what happens; see [Event]. It is called from several goroutines and
 	// must not block.
 	Hook func(Event)

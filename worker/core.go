@@ -75,7 +75,7 @@ func (c *core) callEnded(now, began time.Time, b *batch, res result) (events []E
 	switch change.gate {
 	case gateFailed:
 		e.Kind, e.Wait, e.Err = EventGate, change.wait, res.err
-		e.Narrow, e.Failed = !change.wide, before.failed+1
+		e.Shared, e.Narrow, e.Failed = change.shared, !change.wide && !change.shared, before.failed+1
 		e.Again = before.err != nil && before.err.Kind == res.err.Kind && before.wide == change.wide
 		events = append(events, e)
 	case gateOpened:
@@ -91,9 +91,19 @@ func (c *core) callEnded(now, began time.Time, b *batch, res result) (events []E
 // workEnded takes back what a handler left undone.
 func (c *core) workEnded(now time.Time, w *work, left []*task) { c.completer.done(now, w, left) }
 
-// closeGate closes a project's gate because another worker's was, or lets it be probed.
-func (c *core) closeGate(now time.Time, closure Closure) {
-	c.completer.add(now, c.schedule.applyRemoteClosure(now, closure)...)
+// closeGate closes a project's gate because another worker's was, and returns what changed.
+func (c *core) closeGate(now time.Time, closure Closure) []Event {
+	before := c.schedule.closed(closure.ProjectID)
+	closed, tasks := c.schedule.applyRemoteClosure(now, closure)
+	c.completer.add(now, tasks...)
+	if !closed {
+		return nil
+	}
+	after := c.schedule.closed(closure.ProjectID)
+	return []Event{{
+		Kind: EventGate, ProjectID: closure.ProjectID, From: closure.From, Status: closure.Status, Err: after.err, Wait: after.closedFor(now),
+		Failed: after.failed, Again: before.wide && before.err.Kind == closure.Kind, Allowed: c.schedule.permits.limiter.calls(),
+	}}
 }
 
 // stop begins nothing new from now on.

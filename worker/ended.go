@@ -1,12 +1,18 @@
 package worker
 
-import "time"
+import (
+	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
+)
 
 // change is what the end of a call changed for its project.
 type change struct {
 	gate gateTurn
 	wait time.Duration // of what failed; of all of the project's calls if wide
 	wide bool
+	// shared says that all projects with the same credential are held back.
+	shared bool
 	// size says that another number of recipients is known to be what the API takes, and again that one
 	// was known before.
 	size, again bool
@@ -17,7 +23,8 @@ type change struct {
 func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, tasks []*task) {
 	p := b.flow.project
 	p.meter.count(now, res.jobs, now.Sub(began))
-	c.wait, c.gate = s.permits.end(now, began, b, &res)
+	var shared gateTurn
+	c.wait, c.gate, shared = s.permits.end(now, began, b, &res)
 	c.wide = p.gate.wide
 	p.gate.hopeless = p.gate.hopeless || p.gate.err != nil && b.seen().whole
 	c.size, c.again = p.size.learn(now, b, &res)
@@ -28,10 +35,14 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 		}
 		tasks = s.takeBack(now, b)
 	}
-	if p.gate.closedFor(now) > deferAfter {
-		tasks = append(tasks, s.deferBlocked(now, p)...)
-	}
+	tasks = append(tasks, s.holdBack(now, p)...)
 	s.requeueAll(now, p)
+	if shared != gateUntouched {
+		tasks = append(tasks, s.applyShared(now, b.permit.shared, shared)...)
+	}
+	if c.gate == gateFailed && p.credential.failing() && res.err.Kind == chatapi.Credential {
+		c.shared, c.wait = true, max(c.wait, p.credential.gate.closedFor(now))
+	}
 	s.forget(now, b.key.project)
 	return c, tasks
 }
@@ -48,10 +59,15 @@ func (s *schedule) unsent(now time.Time, b *batch) {
 // takeBack takes a batch back that goes again. If that is after a while, its jobs go back to the queue
 // until then.
 func (s *schedule) takeBack(now time.Time, b *batch) []*task {
-	if b.next().met().notBefore.Sub(now) > deferAfter {
+	s.recount(b.flow.project)
+	if wait := b.next().met().notBefore.Sub(now); wait > deferAfter || wait > 0 && s.crowded() {
 		tasks := b.dissolve()
 		for _, t := range tasks {
-			t.retryAt(now, t.back, s.cfg.RetryFor)
+			back := t.back
+			if wait <= deferAfter {
+				back = later(back, now.Add(deferAfter))
+			}
+			t.retryAt(now, back, s.cfg.RetryFor)
 		}
 		return tasks
 	}

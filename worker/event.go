@@ -39,6 +39,10 @@ type Event struct {
 	// Narrow says of a gate that only one message of the project is known to fail: it waits, and the
 	// others go on.
 	Narrow bool
+	// Shared says of a gate that all projects with the same credential are held back with it.
+	Shared bool
+	// From is the worker by whose word a gate closed. Empty: it closed or opened by a call of this one.
+	From string
 	// Failed is how many calls failed since the gate was last open, this one included.
 	Failed int
 	// Doubt says why the answer to a call was understood in part only; it names nobody.

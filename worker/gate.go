@@ -23,7 +23,7 @@ const (
 	// gateMemory is how long after its end a closure is remembered of a project that has nothing to call
 	// for: what comes then begins with a short wait.
 	gateMemory = 10 * time.Minute
-	// gateRemote bounds what another worker may ask for, however wrong its clock.
+	// gateRemote bounds for how long other workers' words, which may be anybody's, keep calls back.
 	gateRemote = time.Hour
 )
 
@@ -48,6 +48,7 @@ type gate struct {
 	failed  int       // calls since it was open
 	// hopeless says that suspect was called for in ever smaller calls, and nobody was accepted.
 	hopeless bool
+	byWord   time.Time // when it was closed by another worker's word, and no call ended since; zero: it was not
 	backoff  *backoff.ExponentialBackOff
 }
 
@@ -57,6 +58,7 @@ type gate struct {
 func (g *gate) fail(now, began time.Time, err *chatapi.Error, message string, again bool, jitter float64) time.Duration {
 	asked := demanded(err)
 	g.failed++
+	g.byWord = time.Time{}
 	switch {
 	case asked == 0 && !err.Unsent && (g.err == nil || !g.wide && g.suspect == message && (again || err.MayConcernMessage())):
 		g.err, g.closed, g.until, g.suspect = err, now, now, message
@@ -119,24 +121,29 @@ func (g *gate) succeed(began time.Time) bool {
 	return true
 }
 
-// probeNow lets the next probe of a closed gate go at once, and reports whether it is closed.
-func (g *gate) probeNow(now time.Time) bool {
+// probeAt lets the next probe of a closed gate go at a time if that is sooner, and reports whether it is
+// closed.
+func (g *gate) probeAt(at time.Time) bool {
 	if g.err == nil {
 		return false
 	}
-	g.until = earlier(g.until, now)
+	g.until = earlier(g.until, at)
 	return true
 }
 
-// closeRemotely closes the gate because another worker's was, and reports whether that changes
-// anything.
-func (g *gate) closeRemotely(now time.Time, c Closure) bool {
-	until := earlier(c.Until, now.Add(gateRemote))
-	if !until.After(now) || !until.After(g.until) {
+// closeByWord closes the gate because another worker's closed, and reports whether that changes anything.
+// By word alone it closes for gateRemote at most, from the first word on: then a call tells the truth.
+func (g *gate) closeByWord(now time.Time, c Closure) bool {
+	first := g.byWord
+	if first.IsZero() {
+		first = now
+	}
+	until := earlier(now.Add(c.Wait), first.Add(gateRemote))
+	if !until.After(later(g.until, now)) {
 		return false
 	}
-	g.err = &chatapi.Error{Op: "reported by another worker", Kind: c.Kind, Status: c.Status}
-	g.closed, g.until, g.wide, g.probes = now, until, true, 0
+	g.err = &chatapi.Error{Op: "closed by word of worker " + c.From, Kind: c.Kind, Status: c.Status}
+	g.closed, g.until, g.wide, g.probes, g.byWord = now, until, true, 0, first
 	return true
 }
 
@@ -144,13 +151,15 @@ func (g *gate) closeRemotely(now time.Time, c Closure) bool {
 // API limits the project, or does not accept its credential.
 type Closure struct {
 	ProjectID string
-	Until     time.Time // zero: probe now
+	Wait      time.Duration // from now on; 0: nothing
 	Kind      chatapi.Kind
-	Status    int
+	Status    int    // of HTTP
+	From      string // the worker that says so, for people
 }
 
-// CloseGate closes a project's gate because another worker's was. It never blocks; of a flood of
-// closures some are dropped, and the worker then finds out by a call of its own.
+// CloseGate closes a project's gate because another worker's was, if this one has anything to do for the
+// project; an [EventGate] with From says that it did. It never blocks; of a flood of closures some are
+// dropped, and the worker then finds out by a call of its own.
 func (w *Worker) CloseGate(c Closure) {
 	select {
 	case w.closures <- c:
@@ -158,6 +167,11 @@ func (w *Worker) CloseGate(c Closure) {
 	}
 }
 
-// ProbeGate lets a project whose gate is closed have its next probe now, because the cause may be
-// gone: its credential was replaced. It never blocks.
-func (w *Worker) ProbeGate(projectID string) { w.CloseGate(Closure{ProjectID: projectID}) }
+// CredentialsChanged has the worker ask Config.Credential anew for every project. The gates of those with
+// another credential are probed soon, whatever they were closed for. It never blocks.
+func (w *Worker) CredentialsChanged() {
+	select {
+	case w.changed <- struct{}{}:
+	default: // it has not looked yet since the last one
+	}
+}

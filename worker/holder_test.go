@@ -70,7 +70,7 @@ func (s *session) end(l *queue.Lease, how string) *holding {
 }
 
 func (s *session) over(l *queue.Lease, h *holding, how string) {
-	h.ended = how
+	h.session.w.end(h, how)
 	s.forget(l)
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -50,8 +51,9 @@ func TestGateToldByAnotherWorker(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		r := w.start(Config{})
 		begin := time.Now()
-		r.worker.CloseGate(Closure{ProjectID: "limited", Until: begin.Add(3 * time.Second), Kind: chatapi.Limited, Status: 429})
 		w.publish(text("limited", "hello", "a"))
+		synctest.Wait() // it lingers
+		r.worker.CloseGate(Closure{ProjectID: "limited", Wait: 3 * time.Second, Kind: chatapi.Limited, Status: 429, From: "other"})
 		w.publish(text("free", "hello", "a"))
 		w.finish(r, time.Minute)
 		for _, c := range w.sent() {

@@ -62,6 +62,8 @@ const (
 	rateOfAll       cause = "rate of all projects"
 	gateClosed      cause = "gate closed"
 	probing         cause = "probe in flight"
+	sharedClosed    cause = "gate of the credential closed"
+	sharedProbing   cause = "credential being probed"
 	slowStarting    cause = "slow start"
 	rateOfProject   cause = "rate of the project"
 	reserved        cause = "reserve"
@@ -75,6 +77,11 @@ type verdict struct {
 }
 
 func (v verdict) granted() bool { return v.cause == granted }
+
+// blocked reports whether it is a gate that keeps the call from beginning.
+func (v verdict) blocked() bool {
+	return v.cause == gateClosed || v.cause == probing || v.cause == sharedClosed || v.cause == sharedProbing
+}
 
 // mayWait reports whether the flow keeps its place in the round of turns.
 func (v verdict) mayWait() bool {
@@ -136,14 +143,18 @@ func (p *permits) firstCalls() bool {
 }
 
 // of says whether a project's next call may begin, where one of any project may. After a failure
-// one call at a time goes, a probe; at first as few as slowStart, and one more for every success, so
+// one call at a time goes, a probe, and one of all that call with a credential that is not accepted; at first as few as slowStart, and one more for every success, so
 // that a project whose calls hang is noticed before it has taken the slots of all.
 func (p *permits) of(now time.Time, pr *project) verdict {
-	switch g := &pr.gate; {
+	switch g, c := &pr.gate, pr.credential; {
 	case g.until.After(now):
 		return verdict{gateClosed, g.until, g.err}
 	case g.err != nil && pr.inFlight > 0:
 		return verdict{cause: probing, err: g.err}
+	case c.failing() && c.mayProbe(g).After(now):
+		return verdict{sharedClosed, c.mayProbe(g), c.gate.err}
+	case c.failing() && c.probing:
+		return verdict{cause: sharedProbing, err: c.gate.err}
 	case g.err == nil && pr.inFlight >= p.slowStart+pr.successes:
 		return verdict{cause: slowStarting}
 	case pr.rate.free.After(now):
@@ -174,9 +185,12 @@ func (p *permits) sharers() int {
 // permit is what is remembered of a call that was granted.
 type permit struct {
 	probe bool // of a closed gate
-	own   bool // what it meets says nothing of others; see judge
-	again bool // it is not the first for its jobs
-	cuts  int  // how often the limiter had been halved by then
+	// shared is the credential of the project; probes whether the call probes its gate.
+	shared *credential
+	probes bool
+	own    bool // what it meets says nothing of others; see judge
+	again  bool // it is not the first for its jobs
+	cuts   int  // how often the limiter had been halved by then
 }
 
 // begin counts a call that was granted.
@@ -185,13 +199,17 @@ func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
 		p.active++
 	}
 	p.inFlight++
-	probe := pr.gate.err != nil
+	shared := pr.credential
+	probe := pr.gate.err != nil || shared.failing()
 	if probe {
 		p.probes++
 	}
+	if shared.failing() {
+		shared.probing = true
+	}
 	pr.rate.spend(now, recipients)
 	p.rate.spend(now, recipients)
-	return permit{probe: probe, cuts: p.limiter.cuts}
+	return permit{probe: probe, shared: shared, probes: shared.failing(), cuts: p.limiter.cuts}
 }
 
 // giveBack counts a batch's call no longer.
@@ -204,15 +222,21 @@ func (p *permits) giveBack(b *batch) {
 	if b.permit.probe {
 		p.probes--
 	}
+	if b.permit.probes {
+		b.permit.shared.probing = false
+	}
 }
 
 // end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
-// project's gate. It returns how long what failed is to wait, and what became of the gate. Whoever
-// fails alone, while others of the project succeed, waits alone.
-func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn gateTurn) {
+// project's gate and that of its credential. It returns how long what failed is to wait, and what became
+// of both gates. Whoever fails alone, while others of the project succeed, waits alone.
+func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn, shared gateTurn) {
 	pr := b.flow.project
 	p.giveBack(b)
 	p.limiter.learn(now, b.key.project, b.permit, p.inFlight-p.probes, res.err)
+	if c := b.permit.shared; c != nil {
+		shared = c.ended(now, began, b.key.project, b.permit.probes, res, p.jitter)
+	}
 	switch {
 	case res.accepted():
 		if res.err == nil {
@@ -222,21 +246,21 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 		if pr.gate.succeed(began) {
 			turn = gateOpened
 		}
-		return 0, turn
+		return 0, turn, shared
 	case b.permit.own && demanded(res.err) == 0:
-		return 0, gateUntouched
+		return 0, gateUntouched, shared
 	}
 	pr.successes = 0
 	before := pr.gate.err
 	wait = pr.gate.fail(now, began, res.err, b.key.message, b.permit.again, p.jitter)
 	if pr.gate.wide || len(b.parts) > 0 {
-		return wait, gateFailed
+		return wait, gateFailed, shared
 	}
 	pr.gate = gate{} // what failed is given up, and was all that did
 	if before == nil {
-		return 0, gateUntouched
+		return 0, gateUntouched, shared
 	}
-	return 0, gateOpened
+	return 0, gateOpened, shared
 }
 
 // gateTurn is what a call's result did to its project's gate.

@@ -36,7 +36,7 @@ func TestLettersThatCannotBeStoredLeaveTheWindow(t *testing.T) {
 				}
 				time.Sleep(10 * time.Minute)
 				w.mu.Lock()
-				if n := r.leases; n > w.window*3/4 {
+				if n := w.holding; n > w.window*3/4 {
 					t.Errorf("%d leases of %d are held", n, w.window)
 				}
 				w.mu.Unlock()
@@ -110,8 +110,8 @@ func TestNeitherBuriedNorDeferred(t *testing.T) {
 		w.mu.Unlock()
 		time.Sleep(time.Minute)
 		w.mu.Lock()
-		if r.leases != 0 {
-			t.Errorf("%d leases are held", r.leases)
+		if w.holding != 0 {
+			t.Errorf("%d leases are held", w.holding)
 		}
 		w.mu.Unlock()
 		w.answers.Lock()

@@ -11,10 +11,16 @@ type project struct {
 	successes int       // calls that came back well since the last failure
 	succeeded time.Time // when the last call did
 	size      callSize
+	// The client credential with which it calls, and what Config.Credential said of it; nil: it shares it
+	// with no other project.
+	credential    *credential
+	credentialKey any
+	place         int // in credential.projects
 
 	// Owned by the schedule: what waits, and how it is served.
 	flows       [3]*flow
 	waitingJobs int // in batches that wait for a call
+	heldBack    int // of them, those counted in schedule.heldBack
 	meter       meter
 	windowShare int       // in jobs
 	nextReturn  time.Time // until when the calls for its deferred jobs are planned
@@ -45,6 +51,23 @@ func (p *project) flow(level int) *flow {
 		p.flows[level] = &flow{project: p, level: level}
 	}
 	return p.flows[level]
+}
+
+// shut is the gate that holds the project back for longest: its own, or its credential's.
+func (p *project) shut() *gate {
+	if c := p.credential; c.failing() && !c.gate.until.Before(p.gate.until) {
+		return &c.gate
+	}
+	return &p.gate
+}
+
+// wake has what rests after a failure go at a time if that is sooner.
+func (p *project) wake(at time.Time) {
+	for _, f := range p.flows {
+		if f != nil {
+			f.queue.wake(at)
+		}
+	}
 }
 
 // busy reports whether the project has anything to probe its gate with.

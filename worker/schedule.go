@@ -15,18 +15,20 @@ type schedule struct {
 	cfg         Config
 	permits     permits
 	projects    map[string]*project
+	credentials map[any]*credential
 	open        openBatches
 	rings       [3][]*flow // by level: flows that may have a call, in turn
 	skips       [3]int     // how often the level was passed over
 	timed       flowHeap   // flows that may have one later
 	backlog     backlogLinger
 	waitingJobs int       // in batches that wait for a call
+	heldBack    int       // of them, those behind gates; see recount
 	rebalanced  time.Time // when shares were last looked at
 	swept       time.Time // when projects were last forgotten
 }
 
 func newSchedule(cfg Config) *schedule {
-	return &schedule{cfg: cfg, permits: newPermits(cfg), projects: map[string]*project{}, open: newOpenBatches()}
+	return &schedule{cfg: cfg, permits: newPermits(cfg), projects: map[string]*project{}, credentials: map[any]*credential{}, open: newOpenBatches()}
 }
 
 // project gives a project's state, made if need be.
@@ -35,6 +37,7 @@ func (s *schedule) project(id string) *project {
 	if p == nil {
 		p = &project{rate: newRate(s.cfg.ProjectCallsPerSecond, s.cfg.ProjectRecipientsPerSecond)}
 		s.projects[id] = p
+		s.adopt(id, p)
 	}
 	return p
 }
@@ -44,6 +47,7 @@ func (s *schedule) forget(now time.Time, id string) {
 	p := s.projects[id]
 	failing := p.gate.err != nil && now.Sub(p.gate.until) < gateMemory
 	if !failing && !p.busy() && !p.rate.free.After(now) && !p.nextReturn.After(now) && !p.size.again.After(now) {
+		s.abandon(p)
 		delete(s.projects, id)
 	}
 }
@@ -60,6 +64,7 @@ func (s *schedule) sweep(now time.Time) {
 	for id := range s.projects {
 		s.forget(now, id)
 	}
+	s.forgetCredentials(now)
 }
 
 // level is a priority's place in rings and flows.
@@ -81,11 +86,7 @@ func (s *schedule) add(now time.Time, l *queue.Lease) *task {
 	}
 	t := newTask(l)
 	p := s.projects[t.project()]
-	var closed *gate
-	if p != nil && p.gate.closedFor(now) > deferAfter && p.busy() {
-		closed = &p.gate
-	}
-	if t.triage(now, s.cfg, closed); t.state != inBatch {
+	if t.triage(now, s.cfg, s.keepsOut(now, p)); t.state != inBatch {
 		return t
 	}
 	s.join(now, s.project(l.Job.ProjectID).flow(level), t)

@@ -20,7 +20,6 @@ type session struct {
 	stopped time.Time // when it was asked to stop; guarded by w.mu
 	calls   int       // under way
 	held    map[person]map[*queue.Lease]bool
-	leases  int // not ended
 }
 
 var errDead = errors.New("this worker has crashed")
@@ -30,7 +29,7 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 	for {
 		s.w.mu.Lock()
 		var leases []*queue.Lease
-		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) && (s.w.window == 0 || s.leases < s.w.window) {
+		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) && (s.w.window == 0 || s.w.holding < s.w.window) {
 			st := s.w.ready[0]
 			s.w.ready = s.w.ready[1:]
 			if s.w.standing[st] {
@@ -60,7 +59,7 @@ func (s *session) hold(st *stored) *queue.Lease {
 	}, s)
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++
-	s.leases++
+	s.w.holding++
 	if st.lapsed && st.leases == 1 {
 		s.w.lapse(l)
 	}
@@ -93,10 +92,6 @@ func persons(l *queue.Lease) []person {
 
 // forget takes a lease from what the session may call for. The caller holds mu.
 func (s *session) forget(l *queue.Lease) {
-	if s.leases--; s.leases == s.w.window-1 { // there is room again
-		close(s.w.news)
-		s.w.news = make(chan struct{})
-	}
 	for _, p := range persons(l) {
 		delete(s.held[p], l)
 	}

@@ -31,7 +31,8 @@ import (
 //	pass 100ms                              time passes
 //	lapse 3                                 the lease on job 3 lapses
 //	work ack=fail|hang|do                   what becomes of acks (bury, defer) from now on
-//	close-gate project=p for=3h [forbidden] another worker reports that its gate closed; for=0s: probe
+//	close-gate project=p for=3h [forbidden] another worker reports that its gate closed
+//	credentials p=x q=x                     these projects have these credentials from now on
 //	stop                                    the worker stops
 //	state                                   what every project has, and what keeps it from calling; of a
 //	                                        worker that stops, whether it is over and what it did not record
@@ -50,14 +51,15 @@ func TestStories(t *testing.T) {
 // story is a core with all that surrounds it.
 type story struct {
 	*core
-	begun, now time.Time
-	n          int // jobs so far
-	leases     []*queue.Lease
-	calls      map[int]*storyCall
-	numbers    int // calls so far
-	handlers   [endings]string
-	hanging    []*work
-	out        []string
+	begun, now  time.Time
+	n           int // jobs so far
+	leases      []*queue.Lease
+	calls       map[int]*storyCall
+	numbers     int // calls so far
+	handlers    [endings]string
+	hanging     []*work
+	out         []string
+	credentials map[string]any // by project
 }
 
 type storyCall struct {
@@ -96,14 +98,18 @@ func (s *story) do(t *testing.T, d *datadriven.TestData) string {
 			}
 		}
 	case "close-gate":
-		c := Closure{ProjectID: text1(d, "project", "p"), Kind: chatapi.Limited, Status: 429}
+		c := Closure{ProjectID: text1(d, "project", "p"), Kind: chatapi.Limited, Status: 429, Wait: duration(t, text1(d, "for", "")), From: "other"}
 		if d.HasArg("forbidden") {
 			c.Kind, c.Status = chatapi.Credential, 403
 		}
-		if until := duration(t, text1(d, "for", "0s")); until > 0 {
-			c.Until = s.now.Add(until)
+		for _, e := range s.closeGate(s.now, c) {
+			s.say("gate of %s closes for %v by word of %s: %s %d", e.ProjectID, e.Wait, e.From, c.Kind, e.Status)
 		}
-		s.closeGate(s.now, c)
+	case "credentials":
+		for _, arg := range d.CmdArgs {
+			s.credentials[arg.Key] = arg.Vals[0]
+		}
+		s.schedule.credentialsChanged(s.now)
 	case "stop":
 		s.stop(s.now)
 		s.release(s.unstarted(s.now))
@@ -150,8 +156,10 @@ func (s *story) create(t *testing.T, d *datadriven.TestData) {
 			t.Fatalf("%s: no setting %s", d.Pos, arg.Key)
 		}
 	}
+	credentials := map[string]any{}
+	cfg.Credential = func(project string) any { return credentials[project] }
 	begun := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	*s = story{core: newCore(cfg.withDefaults()), begun: begun, now: begun, calls: map[int]*storyCall{}}
+	*s = story{core: newCore(cfg.withDefaults()), begun: begun, now: begun, calls: map[int]*storyCall{}, credentials: credentials}
 	s.schedule.permits.jitter = 0
 }
 
@@ -259,6 +267,8 @@ func (s *story) comeBack(number int, report chatapi.Report, err error) {
 			s.say("%s: the API takes %d recipients in a call", e.ProjectID, e.Recipients)
 		case e.Wait > 0 && e.Narrow:
 			s.say("gate of %s suspicious, %q waits for %v: %s %d", e.ProjectID, c.batch.key.message, e.Wait.Round(time.Millisecond), res.err.Kind, e.Status)
+		case e.Shared:
+			s.say("gate of %s and of its credential closes for %v: %s %d", e.ProjectID, e.Wait.Round(time.Millisecond), res.err.Kind, e.Status)
 		case e.Wait > 0:
 			s.say("gate of %s closes for %v: %s %d", e.ProjectID, e.Wait.Round(time.Millisecond), res.err.Kind, e.Status)
 		default:

@@ -9,7 +9,8 @@ import (
 
 const (
 	// deferAfter is how long a job may wait here for its project's gate. Jobs that would wait longer go
-	// back to the queue until then, so that they do not fill the window that others need.
+	// back to the queue until then, and for as long at least, so that they do not fill the window that
+	// others need.
 	deferAfter = 5 * time.Second
 	// skew is by how much the server's clock may be ahead of ours: what it says is due is due.
 	skew = time.Minute
@@ -59,7 +60,7 @@ func (t *task) block(now time.Time, closed *gate, retryFor time.Duration) {
 	case last != "" && !now.Before(t.end(retryFor)):
 		t.failAll(queue.Exhausted, t.lease.LastError, t.lease.LastStatus)
 	default:
-		t.retryAt(now, later(closed.until, t.back), retryFor)
+		t.retryAt(now, later(later(closed.until, now.Add(deferAfter)), t.back), retryFor)
 	}
 }
 

@@ -74,6 +74,7 @@ func (s *schedule) hold(now time.Time, p *project, jobs int) {
 	}
 	p.waitingJobs += jobs
 	s.waitingJobs += jobs
+	s.recount(p)
 }
 
 // filling reports whether so much of the window waits for calls that shares matter.
@@ -105,7 +106,7 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 		rate := p.alone(s.cfg.Concurrency)
 		p.windowShare = max(least, int(rate*fits*shareTime.Seconds()))
 		switch {
-		case p.gate.wide, rate == 0 && p.inFlight > 0 && now.Sub(p.meter.since) > shareTime:
+		case p.gate.wide, p.credential.failing(), rate == 0 && p.inFlight > 0 && now.Sub(p.meter.since) > shareTime:
 			// It fails, or its calls hang: who knows when its turn can come.
 			p.windowShare = least
 			deferred = append(deferred, s.deferExcess(now, p, 0)...)
@@ -141,7 +142,7 @@ func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task 
 	slices.Reverse(tasks) // they were taken from the end
 	for _, t := range tasks {
 		if rate == 0 {
-			t.returnAt(later(p.gate.until, now.Add(deferAfter)))
+			t.returnAt(later(p.shut().until, now.Add(deferAfter)))
 		} else {
 			t.returnAt(p.planReturn(now, rate))
 		}

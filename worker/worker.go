@@ -19,7 +19,8 @@ type Worker struct {
 	core     *core       // owned by Run
 	granted  chan *batch // to callers that have nothing to do
 	results  chan outcome
-	closures chan Closure // of gates, reported by other workers
+	closures chan Closure  // of gates, reported by other workers
+	changed  chan struct{} // credentials
 }
 
 // outcome is what a goroutine that Run started hands back: a call or work.
@@ -38,6 +39,7 @@ func New(cfg Config, source Source, sender Sender, graveyard Graveyard) *Worker 
 		cfg: cfg, source: source, sender: sender, graveyard: graveyard, core: newCore(cfg),
 		granted:  make(chan *batch),
 		closures: make(chan Closure, 256),
+		changed:  make(chan struct{}, 1),
 		results:  make(chan outcome, cfg.Concurrency+8),
 	}
 }
@@ -83,7 +85,11 @@ func (w *Worker) Run(ctx context.Context) error {
 				w.onResult(now, <-w.results)
 			}
 		case c := <-w.closures:
-			w.core.closeGate(w.cfg.Now(), c)
+			for _, e := range w.core.closeGate(w.cfg.Now(), c) {
+				w.cfg.Hook(e)
+			}
+		case <-w.changed:
+			w.core.schedule.credentialsChanged(w.cfg.Now())
 		case <-timer.C:
 			timer.rang()
 		case <-stop:

@@ -39,13 +39,14 @@ type world struct {
 	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
 	splitErr func() (applied bool, e error) // before or after it took effect
 	fetch    int                            // leases a worker gets at once at most; 0: all
-	window   int                            // leases that a worker holds at most; 0: all
+	window   int                            // leases that all workers hold at most; 0: any number
 
 	seq      uint64
 	standing map[*stored]bool // jobs that the queue keeps
 	ready    []*stored
 	news     chan struct{} // closed when ready grew
 	leases   map[*queue.Lease]*holding
+	holding  int // leases that have not ended
 
 	roots   []*root
 	calls   []call
@@ -262,9 +263,19 @@ func (r *running) crash() {
 	r.cancel()
 }
 
+// end ends a lease, which makes room in the window. The caller holds mu.
+func (w *world) end(h *holding, how string) {
+	h.ended = how
+	w.holding--
+	if w.window > 0 {
+		close(w.news)
+		w.news = make(chan struct{})
+	}
+}
+
 // giveUp brings a job back whose lease was not ended. The caller holds mu.
 func (w *world) giveUp(l *queue.Lease, h *holding) {
-	h.ended = "lost"
+	w.end(h, "lost")
 	h.session.forget(l)
 	for _, id := range l.Job.WovenIDs {
 		w.excused[person{l.Job.ProjectID, l.Job.Message, id}] = true

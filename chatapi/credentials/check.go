@@ -29,8 +29,8 @@ func (c *Clients) check(ctx context.Context, rest bool, projects []string, repor
 		return
 	}
 	for _, id := range projects {
-		client, named := s.of(id)
-		if named && !ask(client, NoToken{Project: id, ClientID: s.projects[id].id}) {
+		cred, named := s.projects[id]
+		if named && !ask(s.clients[cred], NoToken{Project: id, ClientID: cred.id}) {
 			return
 		}
 	}

@@ -35,13 +35,13 @@ type set struct {
 	clients  map[credential]*chatapi.Client
 }
 
-// of returns the client for a project, nil without one, and whether the file names the project.
-func (s *set) of(projectID string) (client *chatapi.Client, named bool) {
+// of returns the client for a project, nil without one.
+func (s *set) of(projectID string) *chatapi.Client {
 	cred, named := s.projects[strings.ToLower(projectID)]
 	if !named {
 		cred = s.rest
 	}
-	return s.clients[cred], named
+	return s.clients[cred]
 }
 
 // ErrNone is returned by [New] when there is neither a credential nor a file.
@@ -134,16 +134,20 @@ func (c *Clients) File() string { return c.file }
 // credentials file does not name; "" without one.
 func (c *Clients) SecretFile() string { return c.secretFile }
 
-// Names reports whether the credentials file names the project.
-func (c *Clients) Names(projectID string) bool {
-	_, named := c.current.Load().of(projectID)
-	return named
+// Credential stands for the credential with which a project calls now: its values are equal (==) for
+// projects that share one, and others once it was replaced. It says nothing else. Nil: the project has
+// none.
+func (c *Clients) Credential(projectID string) any {
+	if client := c.current.Load().of(projectID); client != nil {
+		return client
+	}
+	return nil
 }
 
 // Send calls with the credential of n's project. Without one it returns an error of kind
 // [chatapi.Credential] and makes no call.
 func (c *Clients) Send(ctx context.Context, n chatapi.Notification) (chatapi.Report, error) {
-	client, _ := c.current.Load().of(n.ProjectID)
+	client := c.current.Load().of(n.ProjectID)
 	if client == nil {
 		return chatapi.Report{}, &chatapi.Error{Kind: chatapi.Credential, Unsent: true,
 			Detail: fmt.Sprintf("no credential for project %s: add it to the credentials file", n.ProjectID)}

@@ -149,7 +149,7 @@ func TestWatchSecretFile(t *testing.T) {
 			t.Errorf("%+v, want it of %s", got, file)
 		}
 	}
-	if sends(t, c, 2) != "" || sends(t, c, 0) != "" || c.Names(project(2)) || !c.Names(project(0)) || c.SecretFile() != secret {
+	if sends(t, c, 2) != "" || sends(t, c, 0) != "" || c.Credential(project(2)) == c.Credential(project(0)) || c.Credential(project(2)) != c.Credential(project(9)) || c.SecretFile() != secret {
 		t.Error("it does not work before anything changed")
 	}
 	write(t, dir, "s2", "hush-y")

@@ -19,8 +19,9 @@ func (a *app) deadReplayCommand() *cobra.Command {
 	return a.deadActCommand(ops.Replay, &cobra.Command{
 		Short: "Publish the recipients of dead letters again, as new jobs",
 		Long: `Publishes the recipients of dead letters as new jobs, each with the priority that it had, and then
-deletes the letters. If it is interrupted, nothing is lost; run it again within ten minutes and nothing
-is delivered twice. Invalid payloads stay: they would only be refused again.`,
+deletes the letters. If it is interrupted, nothing is lost; run it again within an hour and nothing is
+delivered twice. Invalid payloads stay: they would only be refused again. A letter that cannot be replayed
+does not stop the others: at the end it says which these are, and why, and exits with 1.`,
 		Example: `  chatrelay dead replay --project 0f8fad5b-d9cb-469f-a165-70867728950e --reason exhausted
   chatrelay dead replay --all-projects --since 2h --yes`,
 	})
@@ -89,18 +90,42 @@ func (a *app) act(ctx context.Context, o *ops.Ops, act ops.Action, filter queue.
 	bar := term.CountProgress(a.stderr, int64(len(p.Seqs)), string(act))
 	r, failed := o.Act(ctx, p, func(letters int) { bar.Set(int64(letters)) })
 	bar.Finish()
-	if a.output == "json" {
-		if err := term.PrintJSON(a.stdout, map[string]any{done[act]: r.Done, "gone": r.Gone, "matched": len(p.Seqs), "left_invalid": p.Invalid, "groups": p.Groups}); err != nil {
-			return err
-		}
-	} else if len(p.Seqs) > 0 {
-		fmt.Fprintf(a.stdout, "%s %s\n", done[act], term.Counted(r.Done, "dead letter"))
-		if r.Gone > 0 {
-			fmt.Fprintf(a.stdout, "%d had been replayed, dropped or replaced meanwhile\n", r.Gone)
-		}
+	if err := a.printResult(p, r); err != nil {
+		return err
 	}
-	if failed != nil {
+	switch {
+	case failed != nil:
 		return fmt.Errorf("%s after %d of %d: %w; the others are as they were, run it again to go on", act, r.Done, len(p.Seqs), failed)
+	case r.Failed > 0:
+		return fmt.Errorf("%s: %d of %d failed, which are as they were", act, r.Failed, len(p.Seqs))
+	}
+	return nil
+}
+
+func (a *app) printResult(p ops.Plan, r ops.Result) error {
+	if a.output == "json" {
+		failures := r.Failures
+		if failures == nil {
+			failures = []ops.LetterFailure{}
+		}
+		return term.PrintJSON(a.stdout, map[string]any{done[p.Action]: r.Done, "gone": r.Gone, "matched": len(p.Seqs), "left_invalid": p.Invalid,
+			"groups": p.Groups, "failed": r.Failed, "failures": failures})
+	}
+	if len(p.Seqs) == 0 {
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "%s %s\n", done[p.Action], term.Counted(r.Done, "dead letter"))
+	if r.Gone > 0 {
+		fmt.Fprintf(a.stdout, "%d had been replayed, dropped or replaced meanwhile\n", r.Gone)
+	}
+	if r.Failed > 0 {
+		fmt.Fprintf(a.stdout, "%s failed:\n", term.Counted(r.Failed, "letter"))
+	}
+	for _, f := range r.Failures {
+		fmt.Fprintf(a.stdout, "  %s\n", term.Plain(f.Reason))
+	}
+	if more := r.Failed - len(r.Failures); more > 0 {
+		fmt.Fprintf(a.stdout, "  and %d more\n", more)
 	}
 	return nil
 }

@@ -46,7 +46,11 @@ func (a *app) deadShowCommand() *cobra.Command {
 				return err
 			}
 			if l.Raw != nil {
-				fmt.Fprintf(a.stdout, "\nthe payload in raw, %d bytes:\n%s\n", len(l.Raw), term.Clip(term.Plain(string(l.Raw)), 2000))
+				size := fmt.Sprint(len(l.Raw))
+				if l.RawSize > 0 {
+					size = fmt.Sprintf("the first %d of %d", len(l.Raw), l.RawSize)
+				}
+				fmt.Fprintf(a.stdout, "\nthe payload in raw, %s bytes:\n%s\n", size, term.Clip(term.Plain(string(l.Raw)), 2000))
 			}
 			return nil
 		},

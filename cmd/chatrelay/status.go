@@ -104,6 +104,12 @@ func (a *app) printGates(st ops.Status) {
 		default:
 			text += ", being probed"
 		}
+		if g.Shared {
+			text += ", and of all projects with the same credential"
+		}
+		if g.From != "" {
+			text += ", by word of worker " + foreign(g.From)
+		}
 		if g.Advice != "" {
 			text += ": " + foreign(g.Advice)
 		}

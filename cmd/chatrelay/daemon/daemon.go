@@ -10,13 +10,12 @@ import (
 	"errors"
 	"net"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 
-	"github.com/chatrelay/chatrelay/chatapi"
 	"github.com/chatrelay/chatrelay/chatapi/credentials"
 	"github.com/chatrelay/chatrelay/queue"
 	"github.com/chatrelay/chatrelay/worker"
@@ -60,6 +59,9 @@ type daemon struct {
 	metrics *metrics
 	gates   *gateBoard
 	letters *letterBoard
+	// foreign logs what other processes caused, which may be many: so few lines a minute.
+	foreign       zerolog.Logger
+	announcements *rate.Limiter // see announce
 
 	notReady atomic.Pointer[error] // why /readyz says no; what it points to is nil while all is well
 	queue    atomic.Pointer[queue.Queue]
@@ -72,7 +74,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), letters: newLetterBoard()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), letters: newLetterBoard(), foreign: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	d.metrics.showUnwritten(d.letters.count)
 	if cfg.LogLost != nil {
@@ -80,7 +82,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.healthy, d.ready, d.conditions))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready, d.conditions))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -92,9 +94,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer q.Close()
 	d.queue.Store(q)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go d.watchConnection(ctx, q, cancel)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	taking := d.cfg.Jobs
 	taking.OnError = func(err error) { d.log.Warn().Err(err).Msg("queue") }
 	jobs, err := q.Jobs(ctx, taking)
@@ -116,6 +117,8 @@ func Run(ctx context.Context, cfg Config) error {
 // work runs the worker itself.
 func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) error {
 	cfg := d.cfg.Worker
+	cfg.Now = q.Now
+	cfg.Credential = d.cfg.API.Credential
 	cfg.Hook = func(e worker.Event) { d.event(q, e) }
 	d.setNotReady(nil)
 	d.log.Info().Str("api", d.cfg.API.Endpoint()).Str("http", d.cfg.HTTP.Addr().String()).Int("concurrency", cfg.Concurrency).Msg("worker started")
@@ -129,20 +132,16 @@ func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) err
 	w := worker.New(cfg, jobs, d.cfg.API, q)
 	go d.cfg.API.Watch(ctx, d.cfg.Reload, func(e credentials.Event) {
 		d.credentials(e)
-		if r, ok := e.(credentials.Reloaded); ok {
-			d.probe(w, r)
+		if _, ok := e.(credentials.Reloaded); ok {
+			w.CredentialsChanged()
 		}
 	})
-	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { w.CloseGate(closure(g)) })
+	unsubscribe, err := q.SubscribeGates(func(g queue.GateStatus) { d.gateHeard(w, g) }, d.gateRefused)
 	if err != nil {
 		return err
 	}
 	defer unsubscribe()
-	err = w.Run(ctx)
-	if closed := q.Err(); closed != nil {
-		return closed // what Run says follows from it
-	}
-	if err != nil {
+	if err := d.untilClosed(q, func() error { return w.Run(ctx) }); err != nil {
 		return err
 	}
 	d.log.Info().Msg("worker stopped: everything known was recorded")
@@ -166,34 +165,15 @@ func (d *daemon) connect(ctx context.Context) (*queue.Queue, error) {
 func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	d.metrics.event(e)
 	d.gates.event(e)
-	logEvent(d.log, e)
 	logLetters(d.log, d.letters.event(time.Now(), e), e)
-	if e.Kind == worker.EventGate && !e.Narrow && chatapi.KindOf(e.Err).ConcernsAllWorkers() {
-		_ = q.PublishGate(gateStatus(e, time.Now())) // if it is lost, the others find out by themselves
+	if e.From != "" {
+		logEvent(d.foreign, e)
+	} else {
+		logEvent(d.log, e)
+		d.announce(q, e)
 	}
 	if d.cfg.Worker.Hook != nil {
 		d.cfg.Worker.Hook(e)
-	}
-}
-
-// probesAtOnce is how many gates are probed at once: of a flood the worker drops some.
-const probesAtOnce = 100
-
-// probe lets projects that have another credential call at once.
-func (d *daemon) probe(w *worker.Worker, r credentials.Reloaded) {
-	ids := r.Projects()
-	if r.Rest {
-		for _, g := range d.gates.list() {
-			if !d.cfg.API.Names(g.ProjectID) {
-				ids = append(ids, g.ProjectID)
-			}
-		}
-	}
-	for some := range slices.Chunk(ids, probesAtOnce) {
-		for _, id := range some {
-			w.ProbeGate(id)
-		}
-		time.Sleep(20 * time.Millisecond) // the worker takes them between two calls
 	}
 }
 

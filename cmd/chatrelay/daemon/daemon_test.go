@@ -98,7 +98,7 @@ func TestGates(t *testing.T) {
 	if len(list) != 2 || list[0].Kind != "other" || list[1].Kind != "limited" || time.Until(list[1].Until) < 50*time.Second {
 		t.Errorf("closed gates: %+v", list)
 	}
-	if c := closure(list[1]); c.Kind != chatapi.Limited || c.ProjectID != "b" || c.Status != 429 || !c.Until.Equal(list[1].Until) {
+	if c := closure(list[1], list[1].Until.Add(-time.Minute)); c.Kind != chatapi.Limited || c.ProjectID != "b" || c.Status != 429 || c.Wait != time.Minute {
 		t.Errorf("for another worker: %+v", c)
 	}
 	page := get(t, m.registry, nil, "/metrics")
@@ -119,7 +119,7 @@ func TestGates(t *testing.T) {
 func get(t *testing.T, registry *prometheus.Registry, notReady error, path string) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	operations(registry, func() error { return nil }, func() error { return notReady }, func() []queue.Condition { return nil }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	operations(registry, func() error { return notReady }, func() []queue.Condition { return nil }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 	if want := map[bool]int{true: 200, false: 503}[notReady == nil || path != "/readyz"]; w.Code != want {
 		t.Errorf("%s answers %d, want %d", path, w.Code, want)
 	}

@@ -53,7 +53,7 @@ func (b *gateBoard) state() queue.WorkerState {
 }
 
 func gateStatus(e worker.Event, now time.Time) queue.GateStatus {
-	g := queue.GateStatus{ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait), Narrow: e.Narrow}
+	g := queue.GateStatus{ProjectID: e.ProjectID, Kind: string(chatapi.KindOf(e.Err)), Status: e.Status, Until: now.Add(e.Wait), Narrow: e.Narrow, Shared: e.Shared, From: e.From}
 	if e.Err != nil {
 		g.Detail, _, _ = strings.Cut(chatapi.LogText(e.Err), "\n") // what follows a panic is for the log
 	}
@@ -78,9 +78,4 @@ func (b *gateBoard) list() []queue.GateStatus {
 	}
 	slices.SortFunc(all, func(a, b queue.GateStatus) int { return strings.Compare(a.ProjectID, b.ProjectID) })
 	return all
-}
-
-// closure is what another worker's gate means for this one.
-func closure(g queue.GateStatus) worker.Closure {
-	return worker.Closure{ProjectID: g.ProjectID, Until: g.Until, Kind: chatapi.Kind(g.Kind), Status: g.Status}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,29 +24,22 @@ func serve(l net.Listener, handler http.Handler) (stop func()) {
 	}
 }
 
-// operations answers /healthz while healthy returns nil, /readyz while ready does, and /metrics. Conditions
-// are told with "ready": the worker goes on with what they do not concern, and another in its place would meet
-// the same.
-func operations(registry *prometheus.Registry, healthy, ready func() error, conditions func() []queue.Condition) http.Handler {
+// operations answers /healthz while the process lives, /readyz while ready returns nil, and
+// /metrics. Conditions are told with "ready": the worker goes on with what they do not concern, and another in
+// its place would meet the same.
+func operations(registry *prometheus.Registry, ready func() error, conditions func() []queue.Condition) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", answer(healthy, func() string { return "ok" }))
-	mux.HandleFunc("GET /readyz", answer(ready, func() string {
-		lines := []string{"ready"}
-		for _, c := range conditions() {
-			lines = append(lines, conditionText(c))
-		}
-		return strings.Join(lines, "\n")
-	}))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return mux
-}
-
-func answer(ask func() error, yes func() string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		if err := ask(); err != nil {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, yes())
-	}
+		fmt.Fprintln(w, "ready")
+		for _, c := range conditions() {
+			fmt.Fprintln(w, conditionText(c))
+		}
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
 }

@@ -45,7 +45,7 @@ func TestLettersThatCannotBeWritten(t *testing.T) {
 		t.Fatalf("the condition is %+v", c)
 	}
 	w := httptest.NewRecorder()
-	operations(prometheus.NewRegistry(), func() error { return nil }, func() error { return nil }, func() []queue.Condition { return []queue.Condition{*c} }).
+	operations(prometheus.NewRegistry(), func() error { return nil }, func() []queue.Condition { return []queue.Condition{*c} }).
 		ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	if text := w.Body.String(); w.Code != 200 || !strings.HasPrefix(text, "ready\ncannot write dead letters since 2026-11-23T09:00:00Z: the stream is full") || !strings.Contains(text, "p00, p01") {
 		t.Errorf("%d %s", w.Code, text)

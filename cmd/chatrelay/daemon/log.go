@@ -60,6 +60,9 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 	if e.Priority != "" {
 		line = line.Str("priority", string(e.Priority))
 	}
+	if e.From != "" {
+		line = line.Str("worker", e.From)
+	}
 	line = line.Int("jobs", e.Jobs)
 	if e.Recipients > 0 {
 		line = line.Int("recipients", e.Recipients)
@@ -127,6 +130,10 @@ func eventMessage(e worker.Event) string {
 		return "call partly understood"
 	case e.Kind == worker.EventGate && e.Narrow:
 		return "a message failed: it waits, and the project's other calls go one at a time"
+	case e.Kind == worker.EventGate && e.From != "":
+		return "gate closed by another worker's word: the project's calls are held back"
+	case e.Kind == worker.EventGate && e.Shared:
+		return "gate closed: the calls of all projects with the same credential are held back"
 	case e.Kind == worker.EventGate && e.Wait > 0:
 		return "gate closed: the project's calls are held back"
 	case e.Kind == worker.EventGate:

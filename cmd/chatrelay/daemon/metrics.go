@@ -26,6 +26,7 @@ type metrics struct {
 	trouble    prometheus.Counter
 	unburied   prometheus.Counter
 	gateCloses *prometheus.CounterVec
+	heard      *prometheus.CounterVec
 	allowed    prometheus.Gauge
 }
 
@@ -51,9 +52,10 @@ func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 		trouble:    counter("settle_failures_total", "Failed attempts to settle, defer or split; they are repeated."),
 		unburied:   counter("letters_unwritten_total", "Attempts to write a dead letter that failed; they are repeated."),
 		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be in flight at once, after the last event of a gate."}),
+		heard:      vec("foreign_gates_total", "Messages that announce gates: heard of other workers, of these applied, and those refused as they announce none.", "what"),
 		gateCloses: vec("gate_closed_total", "How often a project's gate closed, by kind of failure.", "kind"),
 	}
-	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.partly, m.trouble, m.unburied, m.gateCloses, m.allowed,
+	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.partly, m.trouble, m.unburied, m.gateCloses, m.heard, m.allowed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("jobs_held"), Help: "Jobs leased by this worker now."}, held),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("gates_closed"), Help: "Projects whose gate is closed, or was not seen to work since."}, gates),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("nats_connected"), Help: "1 while connected to NATS."}, func() float64 {
@@ -101,6 +103,9 @@ func (m *metrics) event(e worker.Event) {
 		m.unburied.Add(float64(len(e.Letters)))
 	case worker.EventGate:
 		m.allowed.Set(float64(e.Allowed))
+		if e.From != "" {
+			m.heard.WithLabelValues("applied").Inc()
+		}
 		if e.Err != nil && !e.Narrow {
 			m.gateCloses.WithLabelValues(string(chatapi.KindOf(e.Err))).Inc()
 		}

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"os"
 	"strconv"
@@ -12,26 +11,20 @@ import (
 
 func (d *daemon) setNotReady(why error) { d.notReady.Store(&why) }
 
-// watchConnection ends the run when the server has closed the connection for good: whoever supervises the
-// process starts it again, with a connection that knows what the server allows now.
-func (d *daemon) watchConnection(ctx context.Context, q *queue.Queue, end context.CancelCauseFunc) {
+// untilClosed works until work returns, or until the server has closed the connection for good. Then it
+// does not wait for work: nothing that comes of calls in flight can be recorded any more. Whoever supervises
+// the process starts it again, with a connection that knows what the server allows now.
+func (d *daemon) untilClosed(q *queue.Queue, work func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- work() }()
 	select {
-	case <-ctx.Done():
+	case err := <-ended:
+		return err
 	case <-q.Closed():
-		if err := q.Err(); err != nil {
-			d.setNotReady(err)
-			d.log.Error().Err(err).Msg("nats: the worker ends; what was in flight will be repeated")
-			end(err)
-		}
-	}
-}
-
-// healthy is nil unless the process can do nothing any more but end.
-func (d *daemon) healthy() error {
-	if q := d.queue.Load(); q != nil {
+		d.setNotReady(q.Err())
+		d.log.Error().Err(q.Err()).Msg("nats: the worker ends; calls in flight will be repeated")
 		return q.Err()
 	}
-	return nil
 }
 
 // ready is nil while the worker works and is connected.
