@@ -4,7 +4,7 @@
 //
 //	Publisher ──▶ NOTIFY_URGENT, NOTIFY_NORMAL, NOTIFY_BULK ──▶ Jobs.Next ──▶ *Lease
 //	                         ▲                                     ▲            │
-//	                   Queue.Replay                              (due)   Ack, Release, Defer or Split
+//	                   Queue.Replay                              (due)   Ack, Release or Defer
 //	                         │                                     │            │
 //	                    NOTIFY_DEAD ◀── Queue.Bury            NOTIFY_LATER ◀────┘
 //

@@ -190,5 +190,8 @@ func TestLargestJobComesBack(t *testing.T) {
 	if err := back.Split(t.Context(), len(back.Job.WovenIDs)/2+1); err != nil {
 		t.Fatal(err)
 	}
+	if err := Ack(t.Context(), []*Lease{back}); err != nil {
+		t.Fatal(err)
+	}
 	take(t, jobs, 1)
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Lease is a job held by this worker. It ends exactly once: by [Ack], [Defer], [Lease.Split] or
+// Lease is a job held by this worker. It ends exactly once: by [Ack], [Defer] or
 // [Lease.Release]. While it is held the queue renews it, up to [JobsConfig.MaxHold].
 type Lease struct {
 	// Job is what is to be done. Meaningless when Invalid is set.
@@ -84,7 +84,7 @@ type Holder interface {
 	Ack(ctx context.Context, leases []*Lease) error
 	// Defer ends the leases; each job comes back at its time.
 	Defer(ctx context.Context, deferrals []Deferral) error
-	// Split ends the lease; the job comes back in parts of at most limit recipients.
+	// Split publishes the recipients beyond the limit as a job of its own; the lease goes on.
 	Split(ctx context.Context, lease *Lease, limit int) error
 	// Release ends the lease; the job comes back at once, to any worker.
 	Release(lease *Lease)
@@ -121,7 +121,6 @@ const (
 	held int32 = iota
 	acked
 	deferred
-	split
 	released
 )
 
@@ -180,13 +179,23 @@ func Defer(ctx context.Context, deferrals []Deferral) error {
 	return deferrals[0].Lease.holder.Defer(ctx, deferrals)
 }
 
-// Split ends the lease on a job with more recipients than limit: parts of it, durable work of
-// their own, come back instead. After an error it may be called again.
+// Split publishes the recipients beyond the limit as a job of its own, which arrives by itself, and goes on with
+// the first ones: Job holds only these then. To be called by whoever works on the job, since Job changes. The
+// id of the rest is made of origin and limit, so that splitting the job again, also after a crash, stores
+// nothing new for an hour. After an error it may or may not be stored.
 func (l *Lease) Split(ctx context.Context, limit int) error {
-	if err := l.claim(split); err != nil {
+	if l.state.Load() != held {
+		return fmt.Errorf("split job on %s: %w", l.Origin(), ErrEnded)
+	}
+	if len(l.Job.WovenIDs) <= limit {
+		return nil
+	}
+	if err := l.holder.Split(ctx, l, limit); err != nil {
 		return err
 	}
-	return l.holder.Split(ctx, l, limit)
+	l.Job.WovenIDs = l.Job.WovenIDs[:limit:limit]
+	l.Ambiguous = triedOf(l.Ambiguous, 0, limit)
+	return nil
 }
 
 // Release gives the job back at once. On a lease that has ended already it does nothing.

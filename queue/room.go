@@ -211,7 +211,3 @@ func (q *Queue) isScheduled(ctx context.Context, l *Lease) bool {
 	_, err = stream.GetLastMsgForSubject(ctx, laterSubject(l.Job.ProjectID, l.Origin()))
 	return err == nil
 }
-
-// laterLimit is how many bytes of its max_bytes NOTIFY_LATER may hold before nothing more is deferred; zero: it
-// has no limit of its own.
-func laterLimit(maxBytes int64) int64 { return max(0, maxBytes) / 2 }

@@ -63,25 +63,20 @@ func (j Job) chunks(size int) (all []chunk, err error) {
 	return all, fit(j)
 }
 
-// Split implements [Holder]: the parts are published as due jobs, and once the server has
-// confirmed all of them the whole is acked. They go to NOTIFY_LATER because it has no limit: a
-// stream full of large jobs could not take the parts of any. Their ids are made of the origin of the
-// whole, so that splitting it again stores nothing new.
+// Split implements [Holder]: what exceeds the limit is published as one due job, which is split again when its
+// turn comes. So no more of a large job is stored twice than there are calls under way for it. It goes to
+// NOTIFY_LATER because a stream full of large jobs could not take the rest of any.
 func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
-	parts := l.Job.parts(limit)
-	msgs := make([]*nats.Msg, len(parts))
-	history := l.History
-	for i, part := range parts {
-		history.Ambiguous = triedOf(l.Ambiguous, i*limit, len(part.WovenIDs))
-		msg, err := requeueMessage(l, part, history)
-		if err != nil {
-			return err
-		}
-		msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d.%d", l.Origin(), limit, i))
-		msgs[i] = msg
+	rest, history := l.Job, l.History
+	rest.WovenIDs = l.Job.WovenIDs[limit:]
+	history.Ambiguous = triedOf(l.Ambiguous, limit, len(rest.WovenIDs))
+	msg, err := requeueMessage(l, rest, history)
+	if err != nil {
+		return err
 	}
-	if err := j.q.publishAll(ctx, msgs); err != nil {
-		return fmt.Errorf("split %s into %d parts: %w", l.Origin(), len(parts), err)
+	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d", l.Origin(), limit))
+	if err := j.q.publishAll(ctx, []*nats.Msg{msg}); err != nil {
+		return fmt.Errorf("split %s: %w", l.Origin(), err)
 	}
-	return j.Ack(ctx, []*Lease{l})
+	return nil
 }

@@ -69,7 +69,7 @@ func newBatch(k key, now time.Time) *batch {
 // already. Two jobs with the same text for the same person are two notifications, so they go in two
 // calls. A batch that did not take a task in is to be sealed.
 func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
-	ids := t.lease.Job.WovenIDs
+	ids := t.callable()
 	if b.jobs > 0 && b.size+len(ids) > limit {
 		return false
 	}
@@ -126,6 +126,9 @@ func (b *batch) drop() { b.parts = b.parts[:len(b.parts)-1] }
 // cost is how many recipients the next call has.
 func (b *batch) cost() int { return len(b.next().recipients) }
 
+// stream is where the first job of the next call stands.
+func (b *batch) stream() int { return streamOf(b.next().recipients[0].task.lease) }
+
 // tasks are those with a recipient in a part.
 func (p *part) tasks() []*task {
 	var all []*task
@@ -167,7 +170,11 @@ func (b *batch) dissolve() []*task {
 		}
 	}
 	for _, t := range all {
-		t.remember()
+		if t.over != nil { // nobody was called for: the whole job comes back
+			t.rest = nil
+		} else {
+			t.remember()
+		}
 	}
 	b.parts = nil
 	return all
@@ -189,10 +196,12 @@ func (b *batch) prepare(now time.Time, most, refused int) (ended []*task, callab
 		kept := last.recipients[:0]
 		for _, r := range last.recipients {
 			expires := r.task.lease.Job.ExpiresAt
-			switch {
-			case expires.IsZero() || now.Before(expires):
+			if expires.IsZero() || now.Before(expires) {
 				kept = append(kept, r)
-			case r.task.fail(r.id, queue.Expired, r.task.expiry(), 0):
+				continue
+			}
+			r.task.failOver(queue.Expired, r.task.expiry())
+			if r.task.fail(r.id, queue.Expired, r.task.expiry(), 0) {
 				ended = append(ended, r.task)
 			}
 		}

@@ -132,18 +132,18 @@ func TestJobNeverSpansBatches(t *testing.T) {
 func TestLargeJobIsSplit(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		fails := 2
-		w.splitErr = func() error {
+		w.splitErr = func() (bool, error) {
 			fails--
 			if fails >= 0 {
-				return errDown
+				return fails == 0, errDown // the second time it took effect
 			}
-			return nil
+			return true, nil
 		}
 		r := w.start(Config{MaxRecipients: 10})
 		w.publish(text("p", "hello", people("a", 25)...))
 		w.finish(r, time.Minute)
-		if n := len(w.sent()); w.splits != 1 || n != 3 {
-			t.Errorf("%d splits and %d calls, want 1 and 3", w.splits, n)
+		if n := len(w.sent()); w.splits != 2 || n != 3 {
+			t.Errorf("%d splits and %d calls, want 2 and 3", w.splits, n)
 		}
 	})
 }
@@ -250,8 +250,9 @@ func TestSettleLapsedLease(t *testing.T) {
 		tasks[0].fail("a", queue.Rejected, "blocked", 200)
 		tasks[0].returnAt(time.Now())
 		w.lapse(tasks[0].lease)
-		if _, _, err := settle(t.Context(), s, time.Now(), tasks); err != nil || len(w.letters)+len(w.defers) != 0 || len(w.freed) != 1 {
-			t.Errorf("settle returned %v; %d letters, %d deferrals, %d released", err, len(w.letters), len(w.defers), len(w.freed))
+		x := settlement{graveyard: s}
+		if x.settle(t.Context(), time.Now(), tasks); x.err != nil || len(w.letters)+len(w.defers) != 0 || len(w.freed) != 1 {
+			t.Errorf("%v; %d letters, %d deferrals, %d released", x.err, len(w.letters), len(w.defers), len(w.freed))
 		}
 	})
 }

@@ -106,8 +106,9 @@ func BenchmarkSettle(b *testing.B) {
 					tasks = append(tasks, t)
 				}
 				b.StartTimer()
-				if _, left, err := settle(context.Background(), silent{}, now, tasks); len(left) > 0 || err != nil {
-					b.Fatal(left, err)
+				s := settlement{graveyard: silent{}}
+				if s.settle(context.Background(), now, tasks); len(s.left) > 0 || s.err != nil {
+					b.Fatal(s.left, s.err)
 				}
 			}
 		})

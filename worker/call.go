@@ -28,6 +28,9 @@ func (w *Worker) runCall(ctx context.Context, b *batch) (o outcome) {
 			o = w.abandon(b, tasks, began, fmt.Sprintf("panic while recording the result of a call: %v", p))
 		}
 	}()
+	if b.splitOff(ctx, w.cfg.MaxRecipients, w.cfg.Hook) != nil {
+		return outcome{batch: b, began: began, result: result{unsent: true}}
+	}
 	n := b.notification()
 	report, err := w.send(ctx, n)
 	ended := w.cfg.Now()

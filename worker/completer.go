@@ -1,6 +1,10 @@
 package worker
 
-import "time"
+import (
+	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
+)
 
 // ending is how a task leaves the worker.
 type ending int
@@ -9,7 +13,6 @@ const (
 	ack ending = iota // also drops what was lost
 	bury
 	comeBack
-	split
 	endings
 )
 
@@ -18,11 +21,9 @@ func (t *task) ending() ending {
 	switch {
 	case t.state == lost:
 		return ack
-	case t.state == oversized:
-		return split
 	case t.state == returning:
 		return comeBack
-	case len(t.failed) > 0:
+	case len(t.failed) > 0, t.returned != nil:
 		return bury
 	}
 	return ack
@@ -44,34 +45,69 @@ type batcher struct {
 	again    time.Time // when, after that, the next handler may begin
 }
 
-// completer ends the tasks that need no call, or none here: it acks, buries, defers and splits. It is
-// a plain value, and hands out the work; a handler beside it does that.
+// completer ends the tasks that need no call, or none here: it acks, buries and defers. It is
+// a plain value, and hands out the work; a handler beside it does that. Each stream has batchers of its own:
+// one that does not answer holds up none of another's tasks.
 type completer struct {
-	batchers [endings]batcher
+	batchers [endings][streams]batcher
 	hurry    bool // nothing lingers: the worker stops
+	// unburied is since when letters could not be stored, and none was. Zero: the last ones were stored.
+	unburied time.Time
+}
+
+// streams is how many streams there are: one for each level of priority, and that of due jobs.
+const streams = 4
+
+// streamOf is the place of a lease's stream in what there is one of for each.
+func streamOf(l *queue.Lease) int {
+	if l.Stream == queue.LaterStream {
+		return streams - 1
+	}
+	return level(l.Priority)
 }
 
 // failurePause is how long a kind of work rests after it failed. The others go on meanwhile: what
 // needs no letter is acked while nobody can be buried.
 const failurePause = time.Second
 
-// newCompleter sets the four batchers up. What writes takes on 500 tasks, which even a busy server
+// newCompleter sets the batchers up. What writes takes on 500 tasks, which even a busy server
 // stores well within settleTimeout: a handler that outlasts it is repeated as a whole. Acks wait 2 ms
 // for company: at some thousand calls a second, confirmations of one or two acks each kept the server
 // busier by a quarter. They go by 2,000, since they share one answer however many they are.
-func newCompleter() completer {
-	return completer{batchers: [endings]batcher{
+func newCompleter() (c completer) {
+	for e, b := range [endings]batcher{
 		ack:      {MaxHandlers: 4, MaxSize: 2000, Linger: 2 * time.Millisecond},
-		bury:     {MaxHandlers: 1, MaxSize: 500},
-		comeBack: {MaxHandlers: 4, MaxSize: 500}, // a flood is deferred by many
-		split:    {MaxHandlers: 1, MaxSize: 500},
-	}}
+		bury:     {MaxHandlers: 4, MaxSize: 500}, // a flood is buried, or postponed, by many
+		comeBack: {MaxHandlers: 4, MaxSize: 500},
+	} {
+		for stream := range streams {
+			c.batchers[e][stream] = b
+		}
+	}
+	return c
+}
+
+// kind is what one batcher collects: what ends alike, of one stream.
+type kind struct {
+	ending ending
+	stream int
+}
+
+// all are the batchers, those that ack first.
+func (c *completer) all(yield func(kind, *batcher) bool) {
+	for e := range c.batchers {
+		for stream := range c.batchers[e] {
+			if !yield(kind{ending(e), stream}, &c.batchers[e][stream]) {
+				return
+			}
+		}
+	}
 }
 
 // add takes tasks over.
 func (c *completer) add(now time.Time, tasks ...*task) {
 	for _, t := range tasks {
-		b := &c.batchers[t.ending()]
+		b := &c.batchers[t.ending()][streamOf(t.lease)]
 		if len(b.waiting) == 0 {
 			b.since = now
 		}
@@ -95,14 +131,18 @@ func (b *batcher) readyAt(hurry bool) time.Time {
 
 // work is what one handler does.
 type work struct {
-	ending ending
-	tasks  []*task
+	kind
+	tasks []*task
+	// impatient says that letters that cannot be stored now are postponed at once; timeout bounds the attempt.
+	impatient bool
+	timeout   time.Duration
+	// What the handler found: letters that were stored, and that were not.
+	buried, unburied int
 }
 
 // next hands out work that may begin now; nil when there is none.
 func (c *completer) next(now time.Time) *work {
-	for e := range c.batchers {
-		b := &c.batchers[e]
+	for k, b := range c.all {
 		if at := b.readyAt(c.hurry); at.IsZero() || at.After(now) {
 			continue
 		}
@@ -110,7 +150,10 @@ func (c *completer) next(now time.Time) *work {
 		if b.failed > 0 {
 			n = min(n, max(1, b.failed/2))
 		}
-		w := &work{ending(e), b.waiting[:n:n]}
+		w := &work{kind: k, tasks: b.waiting[:n:n], impatient: c.hurry, timeout: settleTimeout}
+		if !c.unburied.IsZero() && now.Sub(c.unburied) >= burialsFail {
+			w.impatient, w.timeout = true, burialProbe
+		}
 		if b.waiting = b.waiting[n:]; len(b.waiting) == 0 {
 			b.waiting = nil
 		}
@@ -127,7 +170,13 @@ func (c *completer) next(now time.Time) *work {
 // done takes back what a handler left undone. It may be one task that can never be done, such as a
 // letter that is too large: so the others go first next time, and half as many at once.
 func (c *completer) done(now time.Time, w *work, left []*task) {
-	b := &c.batchers[w.ending]
+	switch {
+	case w.buried > 0:
+		c.unburied = time.Time{}
+	case w.unburied > 0 && c.unburied.IsZero():
+		c.unburied = now
+	}
+	b := &c.batchers[w.ending][w.stream]
 	b.handlers--
 	b.handled -= len(w.tasks)
 	if b.failed = len(left); b.failed == 0 {
@@ -145,8 +194,8 @@ func (c *completer) done(now time.Time, w *work, left []*task) {
 
 // wakeAt is when next may have something although nothing else happens; zero: never.
 func (c *completer) wakeAt() (at time.Time) {
-	for e := range c.batchers {
-		if ready := c.batchers[e].readyAt(c.hurry); !ready.IsZero() && (at.IsZero() || ready.Before(at)) {
+	for _, b := range c.all {
+		if ready := b.readyAt(c.hurry); !ready.IsZero() && (at.IsZero() || ready.Before(at)) {
 			at = ready
 		}
 	}
@@ -155,30 +204,35 @@ func (c *completer) wakeAt() (at time.Time) {
 
 // left counts the tasks that are not ended, and busy reports whether any are in the hands of a handler.
 func (c *completer) left() (n int, busy bool) {
-	for e := range c.batchers {
-		n += len(c.batchers[e].waiting)
-		busy = busy || c.batchers[e].handlers > 0
+	for _, b := range c.all {
+		n += len(b.waiting)
+		busy = busy || b.handlers > 0
 	}
 	return n, busy
 }
 
-// unacked counts the tasks that wait for their acks to be confirmed, and says since when none was.
-func (c *completer) unacked() (n int, silent time.Time) {
-	b := &c.batchers[ack]
-	return len(b.waiting) + b.handled, b.silent
+// unconfirmed is how many jobs of a stream were delivered whose acks the server has not confirmed, and silent
+// since when it has confirmed none of them; zero: it is not waited for.
+type unconfirmed struct {
+	jobs   int
+	silent time.Time
 }
 
-// unsplit takes out the tasks of which no split was tried.
-func (c *completer) unsplit() (tasks []*task) {
-	b := &c.batchers[split]
-	var kept []*task
-	for _, t := range b.waiting {
-		if t.tried {
-			kept = append(kept, t)
-		} else {
-			tasks = append(tasks, t)
+// unacked says what is not confirmed of each stream.
+func (c *completer) unacked() (all [streams]unconfirmed) {
+	for stream := range all {
+		b := &c.batchers[ack][stream]
+		all[stream] = unconfirmed{len(b.waiting) + b.handled, b.silent}
+	}
+	return all
+}
+
+// acking reports whether acks are on their way.
+func (c *completer) acking() bool {
+	for stream := range streams {
+		if c.batchers[ack][stream].handlers > 0 {
+			return true
 		}
 	}
-	b.waiting = kept
-	return tasks
+	return false
 }

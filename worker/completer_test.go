@@ -14,8 +14,9 @@ import (
 // needs neither is done at once.
 func TestEveryBatcherPausesByItself(t *testing.T) {
 	const rounds, apart, atOnce = 50, 100 * time.Millisecond, 5 * time.Millisecond
-	// What failed is tried again a second after that: acks by two batchers.
-	for failing, most := range map[string]int32{"burying": 4, "acks": 12} {
+	// What failed is tried again a second after that: acks by three batchers. A letter that was not stored is
+	// postponed then.
+	for failing, most := range map[string]int32{"burying": 20, "acks": 18} {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.answer = rejecting("blocked", "bad")
 			var healed atomic.Bool

@@ -75,9 +75,9 @@ func (b *stream) check(t *testing.T, after string) {
 
 // taken are the tasks that the completer got.
 func (b *stream) taken() (tasks []*task) {
-	for e := range b.completer.batchers {
-		tasks = append(tasks, b.completer.batchers[e].waiting...)
-		b.completer.batchers[e].waiting = nil
+	for _, x := range b.completer.all {
+		tasks = append(tasks, x.waiting...)
+		x.waiting = nil
 	}
 	return tasks
 }

@@ -40,7 +40,7 @@ func (c *core) nextCall(now time.Time) *batch {
 		return nil
 	}
 	// What was called for and is not known to be acked is what a cut-off worker would repeat.
-	c.schedule.permits.unconfirmed, c.schedule.permits.silent = c.completer.unacked()
+	c.schedule.permits.unconfirmed = c.completer.unacked()
 	b, ended := c.schedule.next(now)
 	c.completer.add(now, ended...)
 	return b
@@ -49,7 +49,7 @@ func (c *core) nextCall(now time.Time) *batch {
 // nextWork hands out work for a handler; nil when there is none now.
 func (c *core) nextWork(now time.Time) *work {
 	if !c.stopping {
-		if c.completer.batchers[ack].handlers > 0 {
+		if c.completer.acking() {
 			c.schedule.backlog.resume(now)
 		}
 		c.completer.add(now, c.schedule.rebalance(now)...)
@@ -60,6 +60,10 @@ func (c *core) nextWork(now time.Time) *work {
 // callEnded takes back a batch after its call, which began at some time. It returns what happened to
 // the project.
 func (c *core) callEnded(now, began time.Time, b *batch, res result) (events []Event) {
+	if res.unsent {
+		c.schedule.unsent(now, b)
+		return nil
+	}
 	if err := res.err; c.stopping && !now.Before(c.deadline) && err != nil && err.MayBeDelivered {
 		c.cutOff += res.jobs
 	}
@@ -110,7 +114,7 @@ func (c *core) stop(now time.Time) {
 // unstarted empties the schedule of a worker that stops. Of a job of which something is known only
 // the rest comes back; the leases of the others are returned, to be released.
 func (c *core) unstarted(now time.Time) (release []*queue.Lease) {
-	for _, t := range append(c.schedule.drain(now), c.completer.unsplit()...) {
+	for _, t := range c.schedule.drain(now) {
 		if t.touched() {
 			t.returnAt(later(now, t.back))
 			c.completer.add(now, t)

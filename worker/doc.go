@@ -5,7 +5,7 @@
 //	                   │          ▲         (permits)                                    │     │
 //	                   │          └──────────────── what has to go again ◀───────────────┘     │
 //	                   ▼                                                                       ▼
-//	               completer: acks, letters, deferrals, splits ◀──────── what has its outcome ─┘
+//	               completer: acks, letters, deferrals ◀──────────────── what has its outcome ─┘
 //	                   │
 //	                   └─▶ core.nextWork ─▶ handle: settle (Bury, then Ack or Defer) ─▶ core.workEnded
 //

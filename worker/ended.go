@@ -47,6 +47,15 @@ func (s *schedule) ended(now, began time.Time, b *batch, res result) (c change, 
 	return c, tasks
 }
 
+// unsent takes a batch back whose call was granted and not made. It is tried again soon.
+func (s *schedule) unsent(now time.Time, b *batch) {
+	s.permits.giveBack(b)
+	b.flow.project.size.trying = false
+	b.next().meet().notBefore = now.Add(failurePause)
+	s.takeBack(now, b)
+	s.requeueAll(now, b.flow.project)
+}
+
 // takeBack takes a batch back that goes again. If that is after a while, its jobs go back to the queue
 // until then.
 func (s *schedule) takeBack(now time.Time, b *batch) []*task {

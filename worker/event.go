@@ -14,11 +14,14 @@ const (
 	EventCall     EventKind = "call"     // one call to the API came back
 	EventSettled  EventKind = "settled"  // jobs were acked; Letters are durable
 	EventDeferred EventKind = "deferred" // jobs will come back later
-	EventSplit    EventKind = "split"    // a large job was replaced by its parts
-	EventReleased EventKind = "released" // jobs were given back unstarted
-	EventGate     EventKind = "gate"     // a project's gate closed for Wait, or, Wait 0, works again
-	EventCallSize EventKind = "callsize" // the API takes so many Recipients in a call of the project; 0: it takes more again
-	EventTrouble  EventKind = "trouble"  // settling, deferring or splitting failed and is repeated
+	EventSplit    EventKind = "split"    // Recipients of a large job became a job of their own
+	EventUnburied EventKind = "unburied" // Letters could not be stored, because of Err; it is tried again
+	// EventPostponed: jobs whose letters could not be stored come back later, as these letters.
+	EventPostponed EventKind = "postponed"
+	EventReleased  EventKind = "released" // jobs were given back unstarted
+	EventGate      EventKind = "gate"     // a project's gate closed for Wait, or, Wait 0, works again
+	EventCallSize  EventKind = "callsize" // the API takes so many Recipients in a call of the project; 0: it takes more again
+	EventTrouble   EventKind = "trouble"  // settling, deferring or splitting failed and is repeated
 )
 
 // Event is one thing that happened, for logs, metrics and a live view.
@@ -31,7 +34,7 @@ type Event struct {
 	Jobs       int // jobs concerned; for a call, those with a recipient in it
 	Recipients int // for a call, those in it; for a settlement, all of its jobs'
 	Delivered  int // recipients that the call delivered to
-	// Letters are what a settlement buried. They hold message text and recipients: not for logs.
+	// Letters are what a settlement buried, or could not bury. They hold message text and recipients: not for logs.
 	Letters []queue.DeadLetter
 	// Narrow says of a gate that only one message of the project is known to fail: it waits, and the
 	// others go on.

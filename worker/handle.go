@@ -8,44 +8,35 @@ import (
 // handle does a handler's work and returns the tasks that it left undone.
 func (w *Worker) handle(ctx context.Context, work *work) (left []*task) {
 	ctx = context.WithoutCancel(ctx) // known outcomes are recorded even while stopping
-	switch work.ending {
-	case split:
-		return w.split(ctx, work.tasks)
-	case comeBack:
-		return w.settle(ctx, EventDeferred, work.tasks)
-	}
-	return w.settle(ctx, EventSettled, work.tasks)
+	return w.settle(ctx, work)
 }
 
-// split replaces large jobs by their parts.
-func (w *Worker) split(ctx context.Context, tasks []*task) (left []*task) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	for i, t := range tasks {
-		t.tried = true
-		e := Event{Kind: EventSplit, ProjectID: t.lease.Job.ProjectID, Jobs: 1, Recipients: len(t.lease.Job.WovenIDs)}
-		if err := t.lease.Split(ctx, w.cfg.MaxRecipients); err != nil {
-			w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: e.ProjectID, Jobs: 1, Err: err})
-			return tasks[i:]
+// settle makes one attempt to record what is known of the tasks, and returns those that are left.
+func (w *Worker) settle(ctx context.Context, work *work) (left []*task) {
+	began, project := w.cfg.Now(), commonProject(work.tasks)
+	s := settlement{graveyard: w.graveyard, impatient: work.impatient, timeout: work.timeout}
+	s.settle(ctx, began, work.tasks)
+	work.buried, work.unburied = len(s.letters), len(s.unburied)
+	took, letters := w.cfg.Now().Sub(began), s.letters
+	for _, ended := range []struct {
+		kind  EventKind
+		tasks []*task
+	}{{EventSettled, s.acked}, {EventDeferred, s.deferred}, {EventPostponed, s.postponed}} {
+		if len(ended.tasks) > 0 {
+			w.cfg.Hook(Event{Kind: ended.kind, ProjectID: project, Jobs: len(ended.tasks), Recipients: recipientsOf(ended.tasks), Letters: letters, Duration: took})
+			letters = nil // each is told of once
 		}
-		w.cfg.Hook(e)
 	}
-	return nil
-}
-
-// settle makes one attempt to record what is known of tasks, and returns those that are left.
-func (w *Worker) settle(ctx context.Context, kind EventKind, tasks []*task) (left []*task) {
-	began, project := w.cfg.Now(), commonProject(tasks)
-	letters, left, err := settle(ctx, w.graveyard, began, tasks)
-	if settled := len(tasks) - len(left); settled > 0 {
-		e := Event{Kind: kind, ProjectID: project, Jobs: settled, Letters: letters, Duration: w.cfg.Now().Sub(began)}
-		e.Recipients = recipientsOf(tasks) - recipientsOf(left)
-		w.cfg.Hook(e)
+	if len(letters) > 0 {
+		w.cfg.Hook(Event{Kind: EventSettled, ProjectID: project, Letters: letters, Duration: took})
 	}
-	if err != nil {
-		w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: project, Jobs: len(left), Err: fmt.Errorf("settle %d jobs: %w", len(left), err)})
+	if len(s.unburied) > 0 {
+		w.cfg.Hook(Event{Kind: EventUnburied, ProjectID: project, Letters: s.unburied, Err: s.why})
 	}
-	return left
+	if s.err != nil {
+		w.cfg.Hook(Event{Kind: EventTrouble, ProjectID: project, Jobs: len(s.left), Err: fmt.Errorf("settle %d jobs: %w", len(s.left), s.err)})
+	}
+	return s.left
 }
 
 func recipientsOf(tasks []*task) (n int) {
@@ -58,9 +49,9 @@ func recipientsOf(tasks []*task) (n int) {
 // commonProject is the project of all tasks, empty where they have several.
 func commonProject(tasks []*task) string {
 	for _, t := range tasks {
-		if t.lease.Job.ProjectID != tasks[0].lease.Job.ProjectID {
+		if t.project() != tasks[0].project() {
 			return ""
 		}
 	}
-	return tasks[0].lease.Job.ProjectID
+	return tasks[0].project()
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,6 +13,19 @@ import (
 // on account of this job, or stands in its letter. The caller holds mu.
 func (s *session) outcomes(l *queue.Lease, ids []string) {
 	w, st := s.w, s.w.leases[l].stored
+	if l.Letter != nil {
+		kept, ok := w.letters[grave{l.Letter.ProjectID, l.Letter.Reason, l.Letter.Origin}]
+		if !ok || !slices.Equal(kept.WovenIDs, l.Letter.WovenIDs) {
+			w.fault("rule 1: a letter of %s that came back is acked and not stored", l.Letter.Origin)
+		}
+		if l.Letter.Reason == queue.Invalid {
+			st.root.outcome["*"] = "invalid"
+		}
+		for _, id := range l.Letter.WovenIDs {
+			st.root.outcome[id] = string(l.Letter.Reason)
+		}
+		return
+	}
 	if l.Invalid != nil {
 		if _, ok := w.letters[grave{queue.UnknownProject, queue.Invalid, l.Origin()}]; !ok {
 			w.fault("rule 1: invalid %s is acked and not in a letter", l.Origin())
@@ -74,6 +88,13 @@ func (s *session) Ack(_ context.Context, leases []*queue.Lease) error {
 	if w.ackErr != nil {
 		if err := w.ackErr(); err != nil {
 			return err
+		}
+	}
+	for _, l := range leases {
+		if w.ackOf != nil {
+			if err := w.ackOf(l); err != nil {
+				return err
+			}
 		}
 	}
 	var lost error
@@ -142,20 +163,36 @@ func (w *world) postpone(d queue.Deferral, h *holding) {
 	job := l.Job
 	if d.WovenIDs != nil {
 		job.WovenIDs = slices.Clone(d.WovenIDs)
-		h.session.outcomes(l, slices.DeleteFunc(slices.Clone(l.Job.WovenIDs), func(id string) bool { return slices.Contains(job.WovenIDs, id) }))
+		back := slices.Clone(d.WovenIDs)
+		for _, letter := range d.Letters {
+			back = append(back, letter.WovenIDs...)
+		}
+		if l.Letter == nil && l.Invalid == nil {
+			h.session.outcomes(l, slices.DeleteFunc(slices.Clone(l.Job.WovenIDs), func(id string) bool { return slices.Contains(back, id) }))
+		}
 	}
-	if len(job.WovenIDs) == 0 {
+	if len(job.WovenIDs)+len(d.Letters) == 0 {
 		w.fault("%s is deferred for nobody", l.Origin())
 	}
 	w.defers = append(w.defers, deferral{time.Now(), d})
-	again := w.anew(h.stored, job, d.History)
-	again.lease.Deferrals = l.Deferrals + 1
+	var all []*stored
+	if len(job.WovenIDs) > 0 {
+		all = append(all, w.anew(h.stored, job, d.History))
+	}
+	for _, letter := range d.Letters {
+		again := w.anew(h.stored, queue.Job{}, d.History)
+		again.lease.Letter = &letter
+		all = append(all, again)
+	}
 	delete(w.standing, h.stored)
-	time.AfterFunc(ahead(time.Until(d.At)), func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.arrive(again)
-	})
+	for _, again := range all {
+		again.lease.Deferrals = l.Deferrals + 1
+		time.AfterFunc(ahead(time.Until(d.At)), func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.arrive(again)
+		})
+	}
 }
 
 // ahead makes a time lie in the future: under the race detector, the runtime of Go 1.26 now and then
@@ -182,24 +219,28 @@ func (s *session) Split(_ context.Context, l *queue.Lease, limit int) error {
 	if s.dead {
 		return errDead
 	}
+	applied, err := true, error(nil)
 	if w.splitErr != nil {
-		if err := w.splitErr(); err != nil {
-			return err
-		}
+		applied, err = w.splitErr()
 	}
-	h := s.end(l, "split")
-	if h == nil {
-		return nil
+	if err != nil && !applied {
+		return err
 	}
-	w.splits++
-	for ids := range slices.Chunk(l.Job.WovenIDs, limit) {
+	h := w.leases[l]
+	id := fmt.Sprint(l.Origin(), limit)
+	if !w.parts[id] && h.ended == "" {
+		w.parts[id] = true
+		w.splits++
 		job := l.Job
-		job.WovenIDs = ids
+		job.WovenIDs = l.Job.WovenIDs[limit:]
 		w.arrive(w.anew(h.stored, job, l.History))
 	}
-	delete(w.standing, h.stored)
-	s.over(l, h, "split")
-	return nil
+	if err == nil {
+		for _, p := range persons(l)[limit:] {
+			delete(s.held[p], l)
+		}
+	}
+	return err
 }
 
 // Release implements queue.Holder.

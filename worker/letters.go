@@ -6,8 +6,11 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
-// letters are the dead letters of what failed, one for each reason.
+// letters are the dead letters of what failed and is not buried yet, one for each reason.
 func (t *task) letters(now time.Time) []queue.DeadLetter {
+	if t.returned != nil {
+		return []queue.DeadLetter{*t.returned}
+	}
 	var letters []queue.DeadLetter
 next:
 	for _, f := range t.failed {

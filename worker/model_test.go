@@ -45,6 +45,9 @@ type model struct {
 	trouble           float64 // how likely each kind of fault is
 	limit             int     // calls larger than that are refused with 413; 0: none
 	rude              string  // a message that is refused whoever it is for
+	graves            error   // of every letter; nil: they are stored
+	odd               bool    // some letters cannot be stored
+	stuck             bool    // nothing can be deferred
 }
 
 func runModel(t *testing.T, seed uint64) {
@@ -60,7 +63,13 @@ func runModel(t *testing.T, seed uint64) {
 		w.latency = time.Duration(m.rng.IntN(200)) * time.Millisecond
 		w.fetch = m.rng.IntN(30)
 		w.answer = m.answer
+		m.graves = []error{nil, nil, nil, errDown, queue.ErrFull, errHang}[m.rng.IntN(6)]
+		m.odd, m.stuck = m.rng.IntN(4) == 0, m.rng.IntN(6) == 0
+		w.refuses = func(l queue.DeadLetter) bool { return m.odd && len(l.WovenIDs)%2 == 1 }
 		w.buryErr = func(letters []queue.DeadLetter) (int, error) {
+			if m.graves != nil {
+				return 0, m.graves
+			}
 			if m.happens(2) {
 				return m.faults.IntN(len(letters) + 1), errDown
 			}
@@ -72,8 +81,14 @@ func runModel(t *testing.T, seed uint64) {
 			}
 			return nil
 		}
-		w.ackErr, w.ackLost, w.splitErr = fault, fault, fault
-		w.deferErr = func() (bool, error) { return m.ends.IntN(2) == 0, fault() }
+		w.ackErr, w.ackLost = fault, fault
+		w.splitErr = func() (bool, error) { return m.ends.IntN(2) == 0, fault() }
+		w.deferErr = func() (bool, error) {
+			if m.stuck {
+				return false, queue.ErrFull
+			}
+			return m.ends.IntN(2) == 0, fault()
+		}
 		defer func() {
 			if t.Failed() {
 				t.Logf("again: go test -race ./worker -run TestModel -model.seed=%d", seed)
@@ -166,7 +181,7 @@ func (m *model) run(t *testing.T) {
 	}
 	w.answers.Lock()
 	w.mu.Lock()
-	m.trouble = 0
+	m.trouble, m.graves, m.odd, m.stuck = 0, nil, false, false
 	w.mu.Unlock()
 	w.answers.Unlock()
 	w.drained(24 * time.Hour)

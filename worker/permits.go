@@ -17,19 +17,17 @@ type permits struct {
 	limiter     limiter
 	rate        rate    // of all projects
 	jitter      float64 // of the time for which gates close
-	// unconfirmed is how many jobs were delivered whose acks the server has not confirmed, and silent
-	// since when it has confirmed none of them; zero: it is not waited for. What a worker that is cut
-	// off from NATS calls for is delivered again by others.
-	unconfirmed int
-	silent      time.Time
+	// unconfirmed is, for each stream, what was delivered and is not known to be acked. What a worker that is
+	// cut off from NATS calls for is delivered again by others.
+	unconfirmed [streams]unconfirmed
 
 	inFlight int // calls
 	probes   int // of them, of projects whose gate is closed
 	active   int // projects with calls in flight
 }
 
-// No call begins while the server is silent for longer than silentMost and sixteen jobs for each call
-// that may be in flight are not confirmed. A busy server takes a while for one confirmation; it is
+// No call begins for jobs of a stream while the server is silent about it for longer than silentMost and
+// sixteen jobs for each call that may be in flight are not confirmed. A busy server takes a while for one confirmation; it is
 // silence that shows that it is gone.
 const (
 	silentMost      = 250 * time.Millisecond
@@ -110,11 +108,18 @@ func (v verdict) since(now time.Time) string {
 	return text
 }
 
+// acks says whether a call for jobs of a stream may begin, for all that is known of their acks.
+func (p *permits) acks(now time.Time, stream int) verdict {
+	u := p.unconfirmed[stream]
+	if u.jobs >= unconfirmedMost*p.concurrency && !u.silent.IsZero() && now.Sub(u.silent) > silentMost {
+		return verdict{cause: acksUnconfirmed}
+	}
+	return verdict{}
+}
+
 // any says whether a call of any project may begin.
 func (p *permits) any(now time.Time) verdict {
 	switch {
-	case p.unconfirmed >= unconfirmedMost*p.concurrency && !p.silent.IsZero() && now.Sub(p.silent) > silentMost:
-		return verdict{cause: acksUnconfirmed}
 	case p.inFlight >= p.concurrency:
 		return verdict{cause: noSlot}
 	case p.spared() <= 0 && !p.firstCalls():
@@ -207,10 +212,8 @@ func (p *permits) begin(now time.Time, pr *project, recipients int) permit {
 	return permit{probe: probe, shared: shared, probes: shared.failing(), cuts: p.limiter.cuts}
 }
 
-// end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
-// project's gate and that of its credential. It returns how long what failed is to wait, and what became
-// of both gates. Whoever fails alone, while others of the project succeed, waits alone.
-func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn, shared gateTurn) {
+// giveBack counts a batch's call no longer.
+func (p *permits) giveBack(b *batch) {
 	pr := b.flow.project
 	if pr.inFlight--; pr.inFlight == 0 {
 		p.active--
@@ -219,6 +222,17 @@ func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Du
 	if b.permit.probe {
 		p.probes--
 	}
+	if b.permit.probes {
+		b.permit.shared.probing = false
+	}
+}
+
+// end takes back the permit of a batch's call that began at some time, and adjusts the limiter and the
+// project's gate and that of its credential. It returns how long what failed is to wait, and what became
+// of both gates. Whoever fails alone, while others of the project succeed, waits alone.
+func (p *permits) end(now, began time.Time, b *batch, res *result) (wait time.Duration, turn, shared gateTurn) {
+	pr := b.flow.project
+	p.giveBack(b)
 	p.limiter.learn(now, b.key.project, b.permit, p.inFlight-p.probes, res.err)
 	if c := b.permit.shared; c != nil {
 		shared = c.ended(now, began, b.key.project, b.permit.probes, res, p.jitter)

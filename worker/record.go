@@ -15,7 +15,8 @@ type result struct {
 	recipients int // in the call
 	delivered  int
 	unknown    int
-	resting    int // parts at the end of the batch that have to wait, as their call failed
+	unsent     bool // the call was not made, as its job could not be split
+	resting    int  // parts at the end of the batch that have to wait, as their call failed
 	status     int
 	doubt      string         // why the answer was understood in part only
 	err        *chatapi.Error // nil when the call was accepted

@@ -84,7 +84,8 @@ func (s *schedule) add(now time.Time, l *queue.Lease) *task {
 	if s.backlog.expect(now, level, l.Behind > 0) {
 		s.endBacklog(now, level)
 	}
-	t, p := newTask(l), s.projects[l.Job.ProjectID]
+	t := newTask(l)
+	p := s.projects[t.project()]
 	if t.triage(now, s.cfg, s.keepsOut(now, p)); t.state != inBatch {
 		return t
 	}
@@ -150,7 +151,7 @@ func (s *schedule) next(now time.Time) (b *batch, ended []*task) {
 	if !s.permits.any(now).granted() {
 		return nil, nil
 	}
-	for _, level := range s.turns() {
+	for _, level := range s.turns(now) {
 		b, more := s.grant(now, level)
 		ended = append(ended, more...)
 		if b != nil {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -52,7 +53,7 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 func (s *session) hold(st *stored) *queue.Lease {
 	from := &st.lease
 	l := queue.NewLease(&queue.Lease{
-		Job: from.Job, Invalid: from.Invalid, Raw: from.Raw, Priority: from.Priority,
+		Job: from.Job, Invalid: from.Invalid, Raw: from.Raw, Letter: from.Letter, Priority: from.Priority,
 		Stream: from.Stream, Seq: from.Seq, History: from.History,
 		Redelivered: st.leases > 0,
 	}, s)
@@ -221,12 +222,24 @@ func (s *session) check(c *call) {
 // Bury implements Graveyard.
 func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) (failed []int, err error) {
 	w := s.w
-	written := len(letters)
+	refused := map[int]bool{}
 	if w.buryErr != nil {
 		w.answers.Lock()
+		var written int
 		written, err = w.buryErr(letters)
 		w.answers.Unlock()
+		for i := written; err != nil && i < len(letters); i++ {
+			refused[i] = true
+		}
 	}
+	w.answers.Lock()
+	for i, l := range letters {
+		if w.refuses != nil && w.refuses(l) {
+			refused[i] = true
+			err = cmp.Or(err, errDown)
+		}
+	}
+	w.answers.Unlock()
 	all := func(err error) ([]int, error) {
 		for i := range letters {
 			failed = append(failed, i)
@@ -247,12 +260,17 @@ func (s *session) Bury(ctx context.Context, letters []queue.DeadLetter) (failed 
 	if s.dead {
 		return all(errDead)
 	}
-	for _, l := range letters[:written] {
+	var written []queue.DeadLetter
+	for i, l := range letters {
+		if refused[i] {
+			failed = append(failed, i)
+			continue
+		}
 		w.letters[grave{l.ProjectID, l.Reason, l.Origin}] = l
+		written = append(written, l)
 	}
-	if err == nil {
-		w.buries = append(w.buries, slices.Clone(letters))
-		return nil, nil
+	if len(written) > 0 {
+		w.buries = append(w.buries, written)
 	}
-	return all(err)
+	return failed, err
 }

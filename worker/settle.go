@@ -12,55 +12,121 @@ import (
 // counts even when the worker is stopping and its calls have been cut off.
 const settleTimeout = 5 * time.Second
 
+// settlement is one attempt to record what is known of tasks, and what came of it.
+type settlement struct {
+	graveyard Graveyard
+	// impatient says that what cannot be buried now is postponed at once, and timeout bounds the attempt to
+	// bury. Zero: settleTimeout.
+	impatient bool
+	timeout   time.Duration
+
+	letters   []queue.DeadLetter // were stored
+	unburied  []queue.DeadLetter // were not
+	acked     []*task
+	deferred  []*task
+	postponed []*task // their letters come back later
+	left      []*task // are to be settled again
+	why       error   // of unburied
+	err       error   // of leases that could not be ended
+}
+
 // settle records what is known of tasks: it buries who failed, and only then ends the leases, by
 // acking those whose recipients all have an outcome and by deferring the rest of the others. It is
-// the one function that acks. Tasks without a letter are settled even if burying fails. What is
-// left is to be settled again: a letter is replaced by itself, and what is acked stays so.
-func settle(ctx context.Context, graveyard Graveyard, now time.Time, tasks []*task) (letters []queue.DeadLetter, left []*task, err error) {
-	var marked, clean []*task // with letters, and without
+// the one function that acks. One letter's failure is its own: only tasks whose own letters failed are left,
+// and after some tries their letters are postponed. What is left is to be settled again: what is buried or
+// acked stays so.
+func (s *settlement) settle(ctx context.Context, now time.Time, tasks []*task) {
+	ready := s.bury(ctx, now, tasks)
+	end, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var acks []*queue.Lease
+	var rest []queue.Deferral
+	var done, returning []*task
+	for _, t := range ready {
+		if t.open == 0 && !t.postponed {
+			acks, done = append(acks, t.lease), append(done, t)
+		} else {
+			if err := t.splitAgain(end); err != nil {
+				s.left, s.err = append(s.left, t), errors.Join(s.err, err)
+				continue
+			}
+			t.tried = true
+			rest, returning = append(rest, t.deferral(now)), append(returning, t)
+		}
+	}
+	if err := queue.Defer(end, rest); err != nil {
+		s.left, s.err = append(s.left, returning...), errors.Join(s.err, err)
+	} else {
+		for _, t := range returning {
+			if t.postponed {
+				s.postponed = append(s.postponed, t)
+			} else {
+				s.deferred = append(s.deferred, t)
+			}
+		}
+	}
+	if err := queue.Ack(end, acks); err != nil {
+		s.left, s.err = append(s.left, done...), errors.Join(s.err, err)
+	} else {
+		s.acked = done
+	}
+	for _, t := range s.left {
+		t.lease.Keep()
+	}
+}
+
+// bury buries who failed, and returns the tasks whose leases may be ended now.
+func (s *settlement) bury(ctx context.Context, now time.Time, tasks []*task) (ready []*task) {
+	var letters []queue.DeadLetter
+	var owners []*task
 	for _, t := range tasks {
 		if t.state == returning && !t.tried {
 			t.loseIfLapsed(now) // to publish the job anew would make two of it
 		}
-		switch own := t.letters(now); {
-		case t.state == lost: // somebody else has the job: nothing known here concerns it
+		if t.state == lost { // somebody else has the job: nothing known here concerns it
 			t.lease.Release()
-		case len(own) > 0:
-			letters, marked = append(letters, own...), append(marked, t)
-		default:
-			clean = append(clean, t)
+			continue
+		}
+		ready = append(ready, t)
+		if t.postponed { // its lease can end in no other way any more
+			continue
+		}
+		for _, l := range t.letters(now) {
+			letters, owners = append(letters, l), append(owners, t)
 		}
 	}
-	ready := append(clean, marked...)
-	if len(letters) > 0 {
-		bury, cancel := context.WithTimeout(ctx, settleTimeout)
-		_, err = graveyard.Bury(bury, letters)
-		cancel()
-		if err != nil {
-			ready, left, letters = clean, marked, nil
-		}
+	if len(letters) == 0 {
+		return ready
 	}
-	var done []*queue.Lease
-	var rest []queue.Deferral
-	for _, t := range ready {
-		t.tried = true
-		if t.open == 0 {
-			done = append(done, t.lease)
-		} else {
-			rest = append(rest, queue.Deferral{Lease: t.lease, At: t.back, WovenIDs: t.rest, History: t.lease.History})
-		}
+	timeout := s.timeout
+	if timeout == 0 {
+		timeout = settleTimeout
 	}
-	end, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	failed := queue.Defer(end, rest)
-	if failed == nil {
-		failed = queue.Ack(end, done)
+	failed, err := s.graveyard.Bury(ctx, letters)
+	unburied := map[int]bool{}
+	for _, i := range failed {
+		unburied[i] = true
 	}
-	if failed != nil {
-		left, err = append(left, ready...), errors.Join(err, failed)
+	failing := map[*task]bool{}
+	for i, l := range letters {
+		if unburied[i] {
+			failing[owners[i]] = true
+			s.unburied = append(s.unburied, l)
+		} else {
+			owners[i].stored(l.Reason)
+			s.letters = append(s.letters, l)
+		}
 	}
-	for _, t := range left {
-		t.lease.Keep()
+	s.why = err
+	settleable := ready[:0]
+	for _, t := range ready {
+		if failing[t] && !t.postpone(s.impatient || errors.Is(err, queue.ErrFull)) {
+			s.left = append(s.left, t)
+		} else {
+			settleable = append(settleable, t)
+		}
 	}
-	return letters, left, err
+	return settleable
 }

@@ -38,8 +38,8 @@ func TestStop(t *testing.T) {
 				t.Errorf("%s was released after %v", e.lease.Origin(), at(begin, e.at))
 			}
 		}
-		if len(w.freed) != 12 { // 10, and 2 of the 4 parts: those are full and go first
-			t.Errorf("%d released, want 12", len(w.freed))
+		if len(w.freed) != 11 || w.splits != 2 { // 10, and what is left of the large job, whose parts are full and go first
+			t.Errorf("%d released and %d splits, want 11 and 2", len(w.freed), w.splits)
 		}
 		w.finish(w.start(Config{}), time.Hour)
 	})
@@ -115,53 +115,42 @@ func TestStopWhileHalving(t *testing.T) {
 	}
 }
 
+// A worker that stops leaves letters that cannot be stored to others. Where they cannot be put off either, it
+// says so.
 func TestGraveyardDownWhileStopping(t *testing.T) {
 	for name, c := range map[string]struct {
-		err error
-		bit time.Duration
-	}{"fails": {errDown, 2 * time.Second}, "hangs": {errHang, settleTimeout + time.Second}} {
+		err, deferral error
+		most          time.Duration
+	}{
+		"fails": {errDown, nil, 0}, "hangs": {errHang, nil, 2*settleTimeout + time.Second},
+		"and deferring fails": {errDown, errDown, 17 * time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				w.answer = rejecting("blocked", "a")
 				w.buryErr = func([]queue.DeadLetter) (int, error) { return 0, c.err }
+				w.deferErr = func() (bool, error) { return false, c.deferral }
 				r := w.start(Config{Grace: 15 * time.Second})
 				w.publish(text("p", "hello", "a", "b"))
-				time.Sleep(time.Second)
+				time.Sleep(100 * time.Millisecond)
 				begin := time.Now()
-				if err := r.stop(); !errors.Is(err, ErrUnsettled) {
+				if err := r.stop(); errors.Is(err, ErrUnsettled) != (c.deferral != nil) {
 					t.Errorf("Run returned %v", err)
 				}
-				if took := time.Since(begin); took < 15*time.Second || took > 15*time.Second+c.bit {
+				if took := time.Since(begin); took > c.most+failurePause {
 					t.Errorf("stopping took %v", took)
 				}
 				if len(w.acks) != 0 {
 					t.Error("acked without a letter")
 				}
-				w.buryErr = nil
+				w.buryErr, w.deferErr = nil, nil
 				w.finish(w.start(Config{}), time.Minute)
+				if n := len(w.sent()); n != 1 && c.deferral == nil {
+					t.Errorf("%d calls, want 1", n)
+				}
 			})
 		})
 	}
-}
-
-func TestGraveyardComesBackWhileStopping(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.answer = rejecting("blocked", "a")
-		up := time.Now().Add(10 * time.Second)
-		w.buryErr = func(l []queue.DeadLetter) (int, error) {
-			if time.Now().Before(up) {
-				return 0, errDown
-			}
-			return len(l), nil
-		}
-		r := w.start(Config{})
-		w.publish(text("p", "hello", "a", "b"))
-		time.Sleep(time.Second)
-		if err := r.stop(); err != nil || len(w.acks) != 1 {
-			t.Errorf("Run returned %v, %d acks; want nil and 1", err, len(w.acks))
-		}
-		w.accounted()
-	})
 }
 
 // What is known is recorded although the time for calls is up.
@@ -210,33 +199,52 @@ func TestCallThatHangsIsCutOff(t *testing.T) {
 	})
 }
 
-// A split that was tried and failed goes on while stopping; one not yet tried is given back.
+// A job that could not be split is given back as a whole, also if its rest was stored all the same, and nobody is
+// called for twice.
 func TestStopWhileSplitsFail(t *testing.T) {
+	for _, applied := range []bool{false, true} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.splitErr = func() (bool, error) { return applied, errDown }
+			r := w.start(Config{MaxRecipients: 5})
+			for i := range 3 {
+				w.publish(text("p", "large", people(fmt.Sprint("l", i), 20)...))
+			}
+			time.Sleep(1500 * time.Millisecond)
+			if err := r.stop(); err != nil || !applied && len(w.calls) != 0 {
+				t.Errorf("Run returned %v, and %d calls were made", err, len(w.calls))
+			}
+			w.splitErr = nil
+			w.finish(w.start(Config{MaxRecipients: 5}), time.Minute)
+			if n := len(w.sent()); n != 12 || w.splits != 9 {
+				t.Errorf("%d calls and %d splits, want 12 and 9", n, w.splits)
+			}
+		})
+	}
+}
+
+// What exceeds a call is split off when the call is granted, one rest at a time: while the gate is closed the job
+// waits as a whole.
+func TestLargeJobIsSplitWhenItsCallIsGranted(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		down := true
-		w.splitErr = func() error {
+		w.answer = func(c call) (chatapi.Report, error) {
 			if down {
-				return errDown
+				return chatapi.Report{}, failure503()
 			}
-			return nil
+			return chatapi.Report{}, nil
 		}
-		r := w.start(Config{MaxRecipients: 5})
-		for i := range 3 {
-			w.publish(text("p", "large", people(fmt.Sprint("l", i), 20)...))
+		r := w.start(Config{MaxRecipients: 5, Concurrency: 3})
+		for i := range 10 {
+			w.publish(text("p", fmt.Sprint("large", i), people("l", 500)...))
 		}
-		time.Sleep(1500 * time.Millisecond)
-		r.cancel()
-		time.Sleep(2 * time.Second)
+		time.Sleep(5 * time.Minute)
 		w.mu.Lock()
+		if w.splits > 20 || len(w.standing) != 10+w.splits {
+			t.Errorf("%d splits, %d jobs stand", w.splits, len(w.standing))
+		}
 		down = false
 		w.mu.Unlock()
-		if err := r.stop(); err != nil {
-			t.Errorf("Run returned %v", err)
-		}
-		if w.splits+len(w.freed) < 3 || w.splits == 0 {
-			t.Errorf("%d splits, %d released", w.splits, len(w.freed))
-		}
-		w.finish(w.start(Config{}), time.Minute)
+		w.finish(r, 3*time.Hour)
 	})
 }
 

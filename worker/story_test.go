@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,7 +30,7 @@ import (
 //	                                        and what follows it, until none follows
 //	pass 100ms                              time passes
 //	lapse 3                                 the lease on job 3 lapses
-//	work ack=fail|hang|do                   what becomes of acks (bury, defer, split) from now on
+//	work ack=fail|hang|do                   what becomes of acks (bury, defer) from now on
 //	close-gate project=p for=3h [forbidden] another worker reports that its gate closed
 //	credentials p=x q=x                     these projects have these credentials from now on
 //	stop                                    the worker stops
@@ -66,7 +67,7 @@ type storyCall struct {
 	began time.Time
 }
 
-var endingNames = map[string]ending{"ack": ack, "bury": bury, "defer": comeBack, "split": split}
+var endingNames = map[string]ending{"ack": ack, "bury": bury, "defer": comeBack}
 
 func (s *story) do(t *testing.T, d *datadriven.TestData) string {
 	s.out = nil
@@ -300,6 +301,10 @@ func (s *story) run() {
 	for b := s.nextCall(s.now); b != nil; b = s.nextCall(s.now) {
 		s.numbers++
 		s.calls[s.numbers] = &storyCall{b, s.now}
+		err := b.splitOff(context.Background(), s.cfg.MaxRecipients, func(e Event) { single = append(single, fmt.Sprintf("split off %d", e.Recipients)) })
+		if err != nil {
+			s.say("%v", err)
+		}
 		n := b.notification()
 		line := fmt.Sprintf("call %d: %s %s %q to %s", s.numbers, n.ProjectID, b.key.priority, n.Message, some(n.WovenIDs))
 		if b.permit.probe {
@@ -326,9 +331,9 @@ func (s *story) run() {
 	}
 }
 
-// handle is a handler. What it defers and splits is gone for this story.
+// handle is a handler. What it defers is gone for this story.
 func (s *story) handle(w *work) {
-	name := []string{"ack", "bury", "defer", "split"}[w.ending]
+	name := []string{"ack", "bury", "defer"}[w.ending]
 	switch s.handlers[w.ending] {
 	case "hang":
 		s.say("%s %s, which hangs", name, s.names(w))
@@ -393,9 +398,12 @@ func (s *story) state() string {
 		pr := s.schedule.projects[id]
 		fmt.Fprintf(&b, "%s: %d in flight, %d jobs wait: %s\n", id, pr.inFlight, pr.waitingJobs, p.of(s.now, pr).since(s.now))
 	}
-	for e := range s.completer.batchers {
-		if x := &s.completer.batchers[e]; len(x.waiting)+x.handled > 0 {
-			fmt.Fprintf(&b, "to %s: %d, and %d in the hands of %d handlers\n", []string{"ack", "bury", "defer", "split"}[e], len(x.waiting), x.handled, x.handlers)
+	for k, x := range s.completer.all {
+		if len(x.waiting)+x.handled > 0 {
+			fmt.Fprintf(&b, "to %s: %d, and %d in the hands of %d handlers\n", []string{"ack", "bury", "defer"}[k.ending], len(x.waiting), x.handled, x.handlers)
+		}
+		if why := p.acks(s.now, k.stream); k.ending == ack && !why.granted() {
+			fmt.Fprintf(&b, "jobs of stream %d: %s\n", k.stream, why)
 		}
 	}
 	if s.stopping {

@@ -22,15 +22,24 @@ type task struct {
 	// Of a returning task: when its job comes back, and for whom; nil: for everybody.
 	back time.Time
 	rest []string
-	// tried is set once a deferral or a split was tried: the lease can then end in no other way.
+	// tried is set once a deferral was tried: the lease can then end in no other way.
 	tried bool
+	// over are the recipients beyond those that a call may have, who become a job of their own before the first
+	// call; see splitOff. splitAt, if it is not zero, says that they may be one already.
+	over    []string
+	splitAt int
+	// returned is an outcome that an earlier lease postponed, until it is buried; see queue.Lease.Letter.
+	// unburied counts the attempts to bury that failed, and postponed is set once the letters are to come back
+	// with a deferral.
+	returned  *queue.DeadLetter
+	unburied  int
+	postponed bool
 }
 
 // taskState says where a task stands, and so which batcher ends it.
 //
-//	inBatch ─▶ settled    ─▶ acked, after its letters were buried
-//	        ─▶ returning  ─▶ deferred, after its letters were buried
-//	        ─▶ oversized  ─▶ split
+//	inBatch ─▶ settled    ─▶ acked, after its letters were buried, or deferred with them
+//	        ─▶ returning  ─▶ deferred, after its letters were buried, or with them
 //	        ─▶ lost       ─▶ dropped
 type taskState int
 
@@ -38,7 +47,6 @@ const (
 	inBatch   taskState = iota // some recipients have no outcome, and are called for
 	settled                    // every recipient has an outcome
 	returning                  // the job comes back at task.back
-	oversized                  // the job has more recipients than a call may have
 	lost                       // the lease lapsed: somebody else has the job, nothing is recorded here
 )
 
@@ -51,6 +59,9 @@ type failure struct {
 }
 
 func newTask(l *queue.Lease) *task {
+	if l.Letter != nil {
+		return &task{lease: l, state: settled, returned: l.Letter}
+	}
 	t := &task{lease: l, open: len(l.Job.WovenIDs)}
 	rest := l.Job.WovenIDs
 	for _, run := range l.Ambiguous {
@@ -88,6 +99,14 @@ func (t *task) remember() {
 			t.lease.Ambiguous = append(runs, queue.Tried{Recipients: 1, Calls: calls})
 		}
 	}
+}
+
+// project is whose the job is.
+func (t *task) project() string {
+	if t.lease.Letter != nil {
+		return t.lease.Letter.ProjectID
+	}
+	return t.lease.Job.ProjectID
 }
 
 // loseIfLapsed gives the task up if its lease lapsed, and reports whether it is lost.

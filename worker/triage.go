@@ -22,24 +22,28 @@ func (t *task) triage(now time.Time, cfg Config, closed *gate) {
 	l := t.lease
 	job, due := &l.Job, l.Stream == queue.LaterStream
 	switch {
-	case t.loseIfLapsed(now):
+	case t.loseIfLapsed(now), l.Letter != nil: // nobody is to be called for
 	case l.Invalid != nil:
 		t.open, t.state, t.failed = 0, settled, []failure{{reason: queue.Invalid, detail: l.Invalid.Error()}}
 	case job.Undeliverable() != nil: // put off until deliver_at, nobody would hear of it before
 		t.failAll(queue.Expired, job.Undeliverable().Error(), 0)
-	case l.Redelivered && (len(job.WovenIDs) <= cfg.MaxRecipients || !job.DeliverAt.IsZero() && !due):
+	case l.Redelivered:
 		// A worker may have died between deferring it and acking. So it is deferred once more, until
-		// now: if it was deferred before, the server knows that and stores nothing new. A large job
-		// is split again instead, which the server recognises as well.
+		// now: if it was deferred before, the server knows that and stores nothing new. Before that a large job
+		// is split again, which the server recognises as well.
 		t.state, t.back = returning, now
+		if job.DeliverAt.IsZero() || due {
+			t.exceed(cfg.MaxRecipients)
+			t.splitAt = cfg.MaxRecipients
+		}
 	case !job.ExpiresAt.IsZero() && !now.Before(job.ExpiresAt):
 		t.failAll(queue.Expired, t.expiry(), 0)
 	case job.DeliverAt.After(now) && !(due && job.DeliverAt.Sub(now) < skew):
 		t.state, t.back = returning, job.DeliverAt
-	case len(job.WovenIDs) > cfg.MaxRecipients:
-		t.state = oversized
 	case closed != nil:
 		t.block(now, closed, cfg.RetryFor)
+	default:
+		t.exceed(cfg.MaxRecipients)
 	}
 }
 

@@ -7,12 +7,12 @@ import "time"
 var maxSkips = [...]int{0, 8, 16}
 
 // turns is the order in which levels are asked for a call: the most pressing first, unless another
-// has been passed over for too long.
-func (s *schedule) turns() []int {
+// has been passed over for too long, and none whose stream confirms no acks.
+func (s *schedule) turns(now time.Time) []int {
 	order := make([]int, 0, len(s.rings))
 	for level := range s.rings {
 		switch {
-		case len(s.rings[level]) == 0:
+		case len(s.rings[level]) == 0, !s.permits.acks(now, level).granted():
 		case s.skips[level] >= maxSkips[level]:
 			order = append([]int{level}, order...)
 		default:
@@ -48,7 +48,7 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 			f.state, f.deficit = idle, 0
 			s.requeue(now, f)
 			continue
-		case !why.granted():
+		case !why.granted(), !s.permits.acks(now, b.stream()).granted():
 			*ring = append((*ring)[1:], f)
 			refused++
 			continue

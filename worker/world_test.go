@@ -30,14 +30,16 @@ type world struct {
 	burial   time.Duration             // how long it takes
 	answer   func(call) (chatapi.Report, error)
 	buryErr  func(letters []queue.DeadLetter) (written int, err error)
+	refuses  func(queue.DeadLetter) bool    // it alone cannot be stored
 	acking   func() time.Duration           // how long an ack waits before anything else
 	ackErr   func() error                   // before the ack takes effect
+	ackOf    func(*queue.Lease) error       // the same, for one lease
 	ackLost  func() error                   // after it took effect
 	deferErr func() (applied bool, e error) // before or after it took effect
 	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
-	splitErr func() error
-	fetch    int // leases a worker gets at once at most; 0: all
-	window   int // leases that all workers hold at most; 0: any number
+	splitErr func() (applied bool, e error) // before or after it took effect
+	fetch    int                            // leases a worker gets at once at most; 0: all
+	window   int                            // leases that all workers hold at most; 0: any number
 
 	seq      uint64
 	standing map[*stored]bool // jobs that the queue keeps
@@ -51,7 +53,8 @@ type world struct {
 	acks    []ended
 	defers  []deferral
 	splits  int
-	freed   []ended // releases
+	parts   map[string]bool // ids of what was split off
+	freed   []ended         // releases
 	buries  [][]queue.DeadLetter
 	letters map[grave]queue.DeadLetter
 	told    map[person]int       // accepted calls that named them
@@ -119,7 +122,7 @@ type deferral struct {
 func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, latency: 20 * time.Millisecond, news: make(chan struct{}),
-		standing: map[*stored]bool{}, leases: map[*queue.Lease]*holding{},
+		parts: map[string]bool{}, standing: map[*stored]bool{}, leases: map[*queue.Lease]*holding{},
 		letters: map[grave]queue.DeadLetter{},
 		told:    map[person]int{}, used: map[person]int{}, excused: map[person]bool{}, lapsed: map[person]time.Time{},
 	}

@@ -58,6 +58,7 @@ type daemon struct {
 	log     zerolog.Logger
 	metrics *metrics
 	gates   *gateBoard
+	letters *letterBoard
 	faults  *faultBoard
 	// What other processes cause may be much: these log few lines a minute, one the gates that closed by
 	// others' words, the other what is no such word.
@@ -75,15 +76,16 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Explain == nil {
 		cfg.Explain = error.Error
 	}
-	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), faults: &faultBoard{log: cfg.Log}, foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
+	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), faults: &faultBoard{log: cfg.Log}, letters: newLetterBoard(), foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	d.watchQueue()
+	d.metrics.showUnwritten(d.letters.count)
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
 	}
 	catchLibraries(cfg.Log)
 	d.setNotReady(errors.New("starting"))
-	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready, d.faults.conditions))
+	stopHTTP := serve(cfg.HTTP, operations(d.metrics.registry, d.ready, d.conditions))
 	defer stopHTTP()
 
 	q, err := d.connect(ctx)
@@ -167,6 +169,7 @@ func (d *daemon) connect(ctx context.Context) (*queue.Queue, error) {
 func (d *daemon) event(q *queue.Queue, e worker.Event) {
 	d.metrics.event(e)
 	d.gates.event(e)
+	logLetters(d.log, d.letters.event(time.Now(), e), e)
 	if e.From != "" {
 		logEvent(d.foreign, e)
 	} else {

@@ -25,8 +25,8 @@ func serve(l net.Listener, handler http.Handler) (stop func()) {
 }
 
 // operations answers /healthz while the process lives, /readyz while ready returns nil, and
-// /metrics. What conditions returns stands in the text of /readyz and does not fail it: another worker could do
-// no more.
+// /metrics. Conditions are told with "ready": the worker goes on with what they do not concern, and another in
+// its place would meet the same.
 func operations(registry *prometheus.Registry, ready func() error, conditions func() []queue.Condition) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -37,7 +37,7 @@ func operations(registry *prometheus.Registry, ready func() error, conditions fu
 		}
 		fmt.Fprintln(w, "ready")
 		for _, c := range conditions() {
-			fmt.Fprintf(w, "cannot %s since %s: %s\n", c.What, c.Since.UTC().Format(time.RFC3339), c.Detail)
+			fmt.Fprintln(w, conditionText(c))
 		}
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

@@ -39,6 +39,8 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 		line = log.Error()
 	case e.Kind == worker.EventCallSize && !e.Again:
 		line = log.Warn()
+	case e.Kind == worker.EventUnburied, e.Kind == worker.EventPostponed:
+		line = log.Debug() // that it began is told once; see logLetters
 	case partly(e):
 		line = log.Warn()
 	case e.Kind == worker.EventGate && e.Narrow && e.Err != nil && e.Failed == 2:
@@ -99,6 +101,20 @@ func logEvent(log zerolog.Logger, e worker.Event) {
 		line = line.Str("error", text)
 	}
 	line.Msg(eventMessage(e))
+}
+
+// logLetters says once that dead letters cannot be written, and once that they can again.
+func logLetters(log zerolog.Logger, t turn, e worker.Event) {
+	switch t {
+	case began:
+		line := log.Error()
+		if e.ProjectID != "" {
+			line = line.Str("project", e.ProjectID)
+		}
+		line.Str("error", oneLine(e.Err)).Msg("dead letters cannot be written: they wait in NOTIFY_LATER and are tried again; see chatrelay status")
+	case ended:
+		log.Info().Msg("dead letters are written again")
+	}
 }
 
 // partly reports whether the reply to a call left something open: who of its recipients was told may

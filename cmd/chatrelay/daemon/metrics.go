@@ -24,6 +24,7 @@ type metrics struct {
 	unknown    prometheus.Counter
 	partly     prometheus.Counter
 	trouble    prometheus.Counter
+	unburied   prometheus.Counter
 	gateCloses *prometheus.CounterVec
 	heard      *prometheus.CounterVec
 	allowed    prometheus.Gauge
@@ -44,16 +45,17 @@ func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 		callSize:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: name("call_recipients"), Help: "Recipients per call.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
 		delivered:  counter("recipients_delivered_total", "Recipients that a call delivered to."),
 		dead:       vec("recipients_dead_total", "Recipients dead-lettered, by reason; invalid payloads count one each.", "reason"),
-		jobs:       vec("jobs_total", "Jobs by how their lease ended: settled, deferred, split, released.", "end"),
+		jobs:       vec("jobs_total", "Jobs by how their lease ended: settled, deferred, postponed with their letters, split, released.", "end"),
 		ambiguous:  counter("calls_ambiguous_total", "Failed calls that may have been delivered all the same."),
 		unknown:    counter("recipients_unknown_total", "Ids that the API named as failed although the call had not asked for them."),
 		partly:     counter("calls_partly_understood_total", "Calls whose reply named ids that were not asked for, or is in doubt otherwise."),
 		trouble:    counter("settle_failures_total", "Failed attempts to settle, defer or split; they are repeated."),
+		unburied:   counter("letters_unwritten_total", "Attempts to write a dead letter that failed; they are repeated."),
 		allowed:    prometheus.NewGauge(prometheus.GaugeOpts{Name: name("calls_allowed"), Help: "Calls that may be in flight at once, after the last event of a gate."}),
 		heard:      vec("foreign_gates_total", "Messages that announce gates: heard of other workers, of these applied, and those refused as they announce none.", "what"),
 		gateCloses: vec("gate_closed_total", "How often a project's gate closed, by kind of failure.", "kind"),
 	}
-	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.partly, m.trouble, m.gateCloses, m.heard, m.allowed,
+	m.registry.MustRegister(m.calls, m.callTime, m.callSize, m.delivered, m.dead, m.jobs, m.ambiguous, m.unknown, m.partly, m.trouble, m.unburied, m.gateCloses, m.heard, m.allowed,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("jobs_held"), Help: "Jobs leased by this worker now."}, held),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("gates_closed"), Help: "Projects whose gate is closed, or was not seen to work since."}, gates),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name("nats_connected"), Help: "1 while connected to NATS."}, func() float64 {
@@ -70,6 +72,11 @@ func newMetrics(held, gates func() float64, connected func() bool) *metrics {
 func (m *metrics) countLost(lost func() int64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "chatrelay_log_lines_lost_total", Help: "Lines of the log that could not be written."},
 		func() float64 { return float64(lost()) }))
+}
+
+// showUnwritten shows of how many projects dead letters cannot be written.
+func (m *metrics) showUnwritten(projects func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "chatrelay_letters_unwritten_projects", Help: "Projects whose dead letters cannot be written now."}, projects))
 }
 
 func (m *metrics) event(e worker.Event) {
@@ -92,6 +99,8 @@ func (m *metrics) event(e worker.Event) {
 		}
 	case worker.EventTrouble:
 		m.trouble.Inc()
+	case worker.EventUnburied:
+		m.unburied.Add(float64(len(e.Letters)))
 	case worker.EventGate:
 		m.allowed.Set(float64(e.Allowed))
 		if e.From != "" {

@@ -46,6 +46,28 @@ func (d *daemon) connected() bool {
 	return q != nil && q.Connected()
 }
 
+// conditions are what keeps the worker from its work at this moment, although it is ready.
+func (d *daemon) conditions() (all []queue.Condition) {
+	if jobs := d.jobs.Load(); jobs != nil {
+		all = jobs.Conditions()
+	}
+	if c := d.letters.condition(time.Now()); c != nil {
+		all = append(all, *c)
+	}
+	return append(all, d.faults.conditions()...)
+}
+
+// state is what the worker says of itself to those who ask.
+func (d *daemon) state() queue.WorkerState {
+	state := d.gates.state()
+	if jobs := d.jobs.Load(); jobs != nil {
+		state.Overdue, state.Delayed = jobs.Overdue(), jobs.Delayed()
+		state.ClockAhead = d.queue.Load().ClockOffset().Seconds()
+	}
+	state.Conditions = d.conditions()
+	return state
+}
+
 // held is the number of jobs leased by this worker.
 func (d *daemon) held() float64 {
 	if jobs := d.jobs.Load(); jobs != nil {
@@ -64,17 +86,6 @@ func identity(version string) map[string]string {
 		"host": host, "pid": strconv.Itoa(os.Getpid()),
 		"started": time.Now().UTC().Format(time.RFC3339), "version": version,
 	}
-}
-
-// state is what the worker says of itself to those who ask.
-func (d *daemon) state() queue.WorkerState {
-	state := d.gates.state()
-	if jobs := d.jobs.Load(); jobs != nil {
-		state.Conditions, state.Overdue, state.Delayed = jobs.Conditions(), jobs.Overdue(), jobs.Delayed()
-		state.ClockAhead = d.queue.Load().ClockOffset().Seconds()
-	}
-	state.Conditions = append(state.Conditions, d.faults.conditions()...)
-	return state
 }
 
 // watchQueue has the metrics show what the queue knows of NATS.
