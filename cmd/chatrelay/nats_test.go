@@ -9,11 +9,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/chatrelay/chatrelay/queue/broker"
@@ -51,6 +53,7 @@ var plainDir = sync.OnceValues(func() (string, error) {
 // natsMain is a nats-server as a process: nats-broker CONFIG, in JSON. It says its address, and ends
 // with its standard input, so that none is left behind when the test ends in whatever way.
 func natsMain() {
+	signal.Ignore(syscall.SIGXFSZ) // a limit on the size of files, as tests set it, is an error of the disk to it
 	var cfg broker.Config
 	err := json.Unmarshal([]byte(os.Args[1]), &cfg)
 	if err == nil {
