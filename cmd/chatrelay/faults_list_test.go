@@ -202,4 +202,13 @@ var faults = []fault{
 		bounded:  "nine tenths of the others' jobs delivered within 1 s of their publication",
 		run:      floodedProject,
 	},
+	{
+		name: "hostile_producer", alone: true,
+		did: "someone who may publish jobs of one project, in an account of his own, does an hour's worth of attacks in a minute: headers of NATS and of Chatrelay, " +
+			"empty, malformed, deep and huge payloads, 60 kB of headers, hundreds of thousands of recipients, `deliver_at`, replies that point at others' subjects, other projects' ids, " +
+			"rejected recipients; meanwhile others publish a job every 50 ms; one worker with `--window-bytes 67108864`",
+		demanded: "the others' jobs delivered once each; the worker takes less than 320 MB, goes on and is ready",
+		bounded:  "nine tenths of the others' jobs delivered within twice of before, and a quarter of a second",
+		run:      hostileProducer,
+	},
 }
