@@ -211,4 +211,11 @@ var faults = []fault{
 		bounded:  "nine tenths of the others' jobs delivered within twice of before, and a quarter of a second",
 		run:      hostileProducer,
 	},
+	{
+		name: "operator_in_random_order",
+		did: "two workers under load, while an operator does all this in random order (of a fixed seed): wipes the server's storage, removes the stream, backs it up and restores it, " +
+			"removes the consumer, lowers the duplicate window and max_bytes for a while, pauses the consumer, purges, adds, stops and kills workers, kills the server; and the API is down for a second",
+		demanded: "every job that was accepted is delivered or in a letter, but for what was removed, wiped or purged before a worker held it; repeated at most what was in flight or not yet acknowledged, and what a backup held; no worker ends by itself",
+		run:      lifecycleOf(11, 13),
+	},
 }
