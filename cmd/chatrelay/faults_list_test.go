@@ -202,4 +202,48 @@ var faults = []fault{
 		bounded:  "nine tenths of the others' jobs delivered within 1 s of their publication",
 		run:      floodedProject,
 	},
+	{
+		name: "hostile_producer", alone: true,
+		did: "someone who may publish jobs of one project, in an account of his own, does an hour's worth of attacks in a minute: headers of NATS and of Chatrelay, " +
+			"empty, malformed, deep and huge payloads, 60 kB of headers, hundreds of thousands of recipients, `deliver_at`, replies that point at others' subjects, other projects' ids, " +
+			"rejected recipients; meanwhile others publish a job every 50 ms; one worker with `--window-bytes 67108864`",
+		demanded: "the others' jobs delivered once each; the worker takes less than 320 MB, goes on and is ready",
+		bounded:  "nine tenths of the others' jobs delivered within twice of before, and a quarter of a second",
+		run:      hostileProducer,
+	},
+	{
+		name: "operator_in_random_order",
+		did: "two workers under load, while an operator does all this in random order (of a fixed seed): wipes the server's storage, removes the stream, backs it up and restores it, " +
+			"removes the consumer, lowers the duplicate window and max_bytes for a while, pauses the consumer, purges, adds, stops and kills workers, kills the server; and the API is down for a second",
+		demanded: "every job that was accepted is delivered or in a letter, but for what was removed, wiped or purged before a worker held it; repeated at most what was in flight or not yet acknowledged, and what a backup held; no worker ends by itself",
+		run:      lifecycleOf(11, 13),
+	},
+	{
+		name:     "full_dead_letters",
+		did:      "3,000 jobs of a project whose recipients are all rejected, with 2 MB for dead letters, which does not hold them; then 40 jobs of ten others; then `init` with more",
+		demanded: "`status` says that letters cannot be written; the others' jobs delivered meanwhile; when there is room each rejected recipient in a letter, without another call",
+		bounded:  "nine tenths of the others' jobs delivered within 1 s of their publication",
+		run:      fullLetters,
+	},
+	{
+		name:     "wiped_NATS",
+		did:      "the server loses all it stored under a worker that holds 200 jobs; `init`; 200 new jobs, which get the numbers of the old ones",
+		demanded: "every new job delivered, once; the worker goes on, and ends with exit code 0",
+		bounded:  "within a minute",
+		run:      wipedNATS,
+	},
+	{
+		name:     "removed_consumer",
+		did:      "6,000 jobs, two workers of 8 calls at once; after 2,000 calls the consumer is removed, and made anew by `init`",
+		demanded: "nothing lost; repeated at most the recipients of the calls that may be in flight or not yet acknowledged",
+		bounded:  "repeated at most the recipients of three times 8 calls of each worker",
+		run:      removedConsumer,
+	},
+	{
+		name:     "overdue_schedules",
+		did:      "500 jobs with deliver_at, which come due while the server's storage is full; 3 s later there is room",
+		demanded: "nothing lost or repeated",
+		bounded:  "all delivered within two minutes of the room",
+		run:      overdueSchedules,
+	},
 }

@@ -9,12 +9,18 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
@@ -48,27 +54,53 @@ var plainDir = sync.OnceValues(func() (string, error) {
 	return dir, errors.Join(os.Symlink(self, filepath.Join(dir, "chatrelay")), os.Symlink(self, filepath.Join(dir, "nats-broker")))
 })
 
-// natsMain is a nats-server as a process: nats-broker CONFIG, in JSON. It says its address, and ends
-// with its standard input, so that none is left behind when the test ends in whatever way.
+// natsMain is a nats-server as a process: nats-broker CONFIG, in JSON, or nats-broker FILE.conf, in its own form.
+// It says its address, and ends with its standard input, so that none is left behind when the test ends in
+// whatever way.
 func natsMain() {
-	var cfg broker.Config
-	err := json.Unmarshal([]byte(os.Args[1]), &cfg)
-	if err == nil {
-		var b *broker.Server
-		if b, err = broker.Start(cfg); err == nil {
-			fmt.Println(b.URL())
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			return
-		}
+	signal.Ignore(syscall.SIGXFSZ) // a limit on the size of files, as tests set it, is an error of the disk to it
+	url, err := serveNATS(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
+	fmt.Println(url)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func serveNATS(config string) (url string, err error) {
+	if strings.HasSuffix(config, ".conf") {
+		opts, err := server.ProcessConfigFile(config)
+		if err != nil {
+			return "", err
+		}
+		opts.NoSigs, opts.NoLog = true, true
+		s, err := server.NewServer(opts)
+		if err != nil {
+			return "", err
+		}
+		s.Start()
+		if !s.ReadyForConnections(10 * time.Second) {
+			return "", errors.New("not ready in 10 s")
+		}
+		return s.ClientURL(), nil
+	}
+	var cfg broker.Config
+	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
+		return "", err
+	}
+	b, err := broker.Start(cfg)
+	if err != nil {
+		return "", err
+	}
+	return b.URL(), nil
 }
 
 // natsServer is a nats-server that can be killed and started again with the same state, and the same
 // port if its configuration names one.
 type natsServer struct {
 	cfg  broker.Config
+	conf string // a file of the server's own, in place of cfg; its name ends in .conf
 	url  string
 	cmd  *exec.Cmd
 	hold io.Closer // its standard input
@@ -80,11 +112,15 @@ func (n *natsServer) start() error {
 	if err != nil {
 		return err
 	}
-	cfg, err := json.Marshal(n.cfg)
-	if err != nil {
-		return err
+	config := n.conf
+	if config == "" {
+		cfg, err := json.Marshal(n.cfg)
+		if err != nil {
+			return err
+		}
+		config = string(cfg)
 	}
-	n.cmd = exec.Command(filepath.Join(dir, "nats-broker"), string(cfg))
+	n.cmd = exec.Command(filepath.Join(dir, "nats-broker"), config)
 	n.cmd.Stderr = os.Stderr
 	out, err := n.cmd.StdoutPipe()
 	if err != nil {
@@ -112,7 +148,11 @@ func (n *natsServer) kill() {
 // startNATS starts a nats-server for the time of a test.
 func startNATS(t *testing.T, cfg broker.Config) *natsServer {
 	t.Helper()
-	n := &natsServer{cfg: cfg}
+	return startServer(t, &natsServer{cfg: cfg})
+}
+
+func startServer(t *testing.T, n *natsServer) *natsServer {
+	t.Helper()
 	if err := n.start(); err != nil {
 		t.Fatal(err)
 	}
