@@ -65,7 +65,7 @@ func TestPullsKeepToTheConsumersLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := consumer.CachedInfo().Config
-	cfg.MaxRequestBatch, cfg.MaxRequestMaxBytes, cfg.MaxRequestExpires = 100, 2<<20, 2e9
+	cfg.MaxRequestBatch, cfg.MaxRequestExpires = 100, 2e9
 	if _, err := q.js.UpdateConsumer(t.Context(), JobStream(Normal), cfg); err != nil {
 		t.Fatal(err)
 	}

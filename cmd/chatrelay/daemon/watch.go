@@ -45,7 +45,7 @@ func (b *faultBoard) watch(ctx context.Context, faults func(context.Context) ([]
 
 // update takes down the faults that there are now, and logs what has changed.
 func (b *faultBoard) update(found []queue.Fault, now time.Time) {
-	found = slices.DeleteFunc(found, func(f queue.Fault) bool {
+	found = slices.DeleteFunc(slices.Clone(found), func(f queue.Fault) bool {
 		return f.Kind == queue.FaultMissing && f.Stream != queue.DeadStream // the intake finds that in seconds, and says it
 	})
 	b.mu.Lock()
