@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxRaw bounds the part of a malformed payload that a letter keeps. Otherwise one producer could fill
-	// NOTIFY_DEAD, which is everybody's, with rubbish: 64 letters of 1 MB are all that 64 MiB take.
+	// NOTIFY_DEAD, which is everybody's, with rubbish: a payload of 1 MiB takes 1.4 MB in base64.
 	maxRaw = 64 << 10
 	// maxInvalidHeaders bounds the producer's headers in a letter about a malformed payload, for the same reason.
 	maxInvalidHeaders = 4 << 10
