@@ -30,7 +30,9 @@ func fullLetters(t *testing.T, f *figures) {
 	}
 	s.worker("--concurrency", "8")
 	bad.publishPatiently(s)
-	s.eventually(patience, "no more letters to fit", func() bool { return strings.Contains(s.status(), "dead letters since") || s.api.Counts().Rejected >= len(bad.jobs) })
+	s.eventually(patience, "no more letters to fit", func() bool {
+		return strings.Contains(s.status(), "dead letters since") || s.api.Counts().Rejected >= len(bad.jobs)
+	})
 	before := len(s.letters())
 	others := newOthers("other", 40, 10)
 	delays := others.publishEvery(s, 50*time.Millisecond)
