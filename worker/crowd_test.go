@@ -59,12 +59,12 @@ func TestManyClosedGates(t *testing.T) {
 					}
 					time.Sleep(time.Second)
 				}
+				w.answers.Lock()
+				broken = false
 				if c.most > 0 && failed > c.most {
 					t.Errorf("%d calls failed, want at most %d", failed, c.most)
 				}
-				w.mu.Lock()
-				broken = false
-				w.mu.Unlock()
+				w.answers.Unlock()
 				w.finish(r, 10*time.Minute)
 				if n := w.buried(queue.Exhausted); n > 0 {
 					t.Errorf("%d buried", n)
