@@ -12,6 +12,9 @@ type StreamTrouble struct {
 	Full float64 `json:"full,omitzero"`
 	// PausedFor is how many seconds longer the stream's consumer is paused. Zero: it is not.
 	PausedFor float64 `json:"paused_for_seconds,omitzero"`
+	// Unwritable says, in the operating system's words, why the server wrote nothing more to the stream, which it
+	// does not try again until it is restarted. Empty: it can write, as far as is known.
+	Unwritable string `json:"unwritable,omitempty"`
 }
 
 // nearlyFull is from when on a stream is said to be full.
@@ -42,7 +45,7 @@ func (q *Queue) streamTroubles(ctx context.Context) (all []StreamTrouble, err er
 				t.PausedFor = max(c.PauseRemaining, time.Second).Seconds()
 			}
 		}
-		if t.Full > 0 || t.PausedFor > 0 {
+		if t.Unwritable = unwritable(ctx, stream); t.Full > 0 || t.PausedFor > 0 || t.Unwritable != "" {
 			all = append(all, t)
 		}
 	}

@@ -31,7 +31,7 @@ func fullLetters(t *testing.T, f *figures) {
 	s.worker("--concurrency", "8")
 	bad.publishPatiently(s)
 	s.eventually(patience, "no more letters to fit", func() bool {
-		return strings.Contains(s.status(), "dead letters since") || s.api.Counts().Rejected >= len(bad.jobs)
+		return strings.Contains(s.status(), "cannot write dead letters") || s.api.Counts().Rejected >= len(bad.jobs)
 	})
 	before := len(s.letters())
 	others := newOthers("other", 40, 10)
@@ -42,7 +42,7 @@ func fullLetters(t *testing.T, f *figures) {
 	if before >= len(bad.jobs) {
 		t.Errorf("all %d letters fitted", before)
 	}
-	if !strings.Contains(said, "dead letters since") {
+	if !strings.Contains(said, "cannot write dead letters") {
 		t.Errorf("status does not say that letters cannot be written:\n%s", said)
 	}
 	if p := s.start("init", "--max-bytes", "64000000"); s.ended(p) != 0 {

@@ -27,7 +27,7 @@ oldest job that is queued or held, without those in NOTIFY_LATER; workers are th
 narrow says that only one message of the project waits; conditions are what a worker cannot do and since when, and
 clock_ahead_seconds by how much the clock of NATS is ahead of its own. overdue counts scheduled jobs that NATS did
 not deliver at their time, delayed those that wait in their stream as too much is scheduled, and stream_troubles
-names streams that are nearly full or whose consumer is paused.`,
+names streams that are nearly full, whose consumer is paused, or that NATS cannot write.`,
 		Example: `  chatrelay status
   chatrelay status --output json | jq .oldest_age_seconds`,
 		Args: cobra.NoArgs,

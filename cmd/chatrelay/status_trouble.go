@@ -22,6 +22,9 @@ func (a *app) printWaiting(st ops.Status) {
 		fmt.Fprintf(a.stdout, "delayed            %d jobs wait in their stream, as too much is scheduled\n", st.Delayed)
 	}
 	for _, t := range st.Streams {
+		if t.Unwritable != "" {
+			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s NATS cannot write to it (%s): make room, then restart nats-server, which does not try again by itself", t.Stream, foreign(t.Unwritable))))
+		}
 		if t.Full > 0 {
 			text := fmt.Sprintf("%-18s %.0f %% full", t.Stream, 100*t.Full)
 			if t.Stream == queue.DeadStream {
