@@ -94,6 +94,7 @@ type ClockError struct {
 	Ahead time.Duration
 }
 
+// Error implements error.
 func (e ClockError) Error() string {
 	apart := e.Ahead.Abs().Round(100 * time.Millisecond)
 	switch {

@@ -85,7 +85,7 @@ func TestRetryForEndsInTime(t *testing.T) {
 			t.Errorf("publish all: %v", err)
 		}
 	})
-	if took := time.Since(begun); err != nil || dones != 3000 || took < 1400*time.Millisecond || took > ackTimeout {
+	if took := time.Since(begun); err != nil || dones != 3000 || took < 1400*time.Millisecond || took >= 2*ackTimeout { // as long as two answers would be awaited without the bound
 		t.Errorf("%d done within %v, %v", dones, took, err)
 	}
 }

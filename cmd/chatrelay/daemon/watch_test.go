@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,26 @@ import (
 	"github.com/chatrelay/chatrelay/queue"
 )
 
+// lockedBuffer is a buffer that one goroutine writes and another one reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// Take empties it.
+func (l *lockedBuffer) Take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 // Every minute or so a worker looks again, and says once what is new and what was mended.
 func TestWatchSaysWhatChanged(t *testing.T) {
 	unsafe := queue.Fault{Kind: queue.FaultUnsafe, Stream: "NOTIFY_NORMAL", Text: "its duplicate_window is 2s, must be 2m0s", Remedy: "nats stream edit"}
@@ -24,24 +45,40 @@ func TestWatchSaysWhatChanged(t *testing.T) {
 	tight := queue.Fault{Kind: queue.FaultTight, Stream: "NOTIFY_BULK", Text: "its window is short"}
 	missing := []queue.Fault{{Kind: queue.FaultMissing, Stream: "NOTIFY_URGENT"}, {Kind: queue.FaultMissing, Stream: queue.DeadStream}}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedBuffer
 		b := &faultBoard{log: zerolog.New(&log)}
+		var mu sync.Mutex // of what follows
 		var found []queue.Fault
 		var err error
 		looks := 0
+		is := func(f []queue.Fault, e error) {
+			mu.Lock()
+			defer mu.Unlock()
+			found, err = f, e
+		}
+		looked := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return looks
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go b.watch(ctx, func(context.Context) ([]queue.Fault, error) { looks++; return found, err })
+		go b.watch(ctx, func(context.Context) ([]queue.Fault, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			looks++
+			return found, err
+		})
 		next := func() string {
 			synctest.Wait()
-			log.Reset()
-			before := looks
+			log.Take()
+			before := looked()
 			time.Sleep(watchEvery * 5 / 4)
 			synctest.Wait()
-			if n := looks - before; n < 1 || n > 2 {
+			if n := looked() - before; n < 1 || n > 2 {
 				t.Errorf("%d looks in %v", n, watchEvery*5/4)
 			}
-			return log.String()
+			return log.Take()
 		}
 		expect := func(got string, lines int, words ...string) {
 			t.Helper()
@@ -55,15 +92,15 @@ func TestWatchSaysWhatChanged(t *testing.T) {
 			}
 		}
 		expect(next(), 0)
-		found = []queue.Fault{unsafe, paused, tight}
+		is([]queue.Fault{unsafe, paused, tight}, nil)
 		expect(next(), 3, "duplicate_window is 2s", "nats stream edit", "consumer worker of NOTIFY_BULK", "it is paused")
 		expect(next(), 0)
 		if c := b.conditions(); len(c) != 2 || c[0].What != "keep jobs in NOTIFY_NORMAL safe" || c[1].What != "take in jobs from NOTIFY_BULK" || time.Since(c[0].Since) < watchEvery {
 			t.Errorf("conditions %+v", c)
 		}
-		found, err = nil, errors.New("nats away") // nothing is known
+		is(nil, errors.New("nats away")) // nothing is known
 		expect(next(), 0)
-		found, err = missing, nil
+		is(missing, nil)
 		expect(next(), 4, "mended: its duplicate_window", "mended: it is paused", "NOTIFY_DEAD", "it is missing")
 		if c := b.conditions(); len(c) != 1 || c[0].What != "write to NOTIFY_DEAD" {
 			t.Errorf("conditions %+v", c)
