@@ -6,18 +6,6 @@ import (
 	"time"
 )
 
-// normalSource is what jobs holds of the stream of normal jobs.
-func normalSource(t *testing.T, j *Jobs) *source {
-	t.Helper()
-	for _, s := range j.sources {
-		if s.stream == JobStream(Normal) {
-			return s
-		}
-	}
-	t.Fatal("there is no such source")
-	return nil
-}
-
 // publishMany stores jobs named j0, j1 and so on.
 func publishMany(t *testing.T, q *Queue, from, to int) {
 	t.Helper()

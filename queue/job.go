@@ -133,7 +133,8 @@ func (j Job) Undeliverable() error {
 // tooFar returns an error that matches [ErrInvalid] if the job, published at that time, asks to wait for
 // longer than [MaxAhead]. One that is [Job.Undeliverable] does not wait at all.
 func (j Job) tooFar(published time.Time) error {
-	if j.DeliverAt.IsZero() || j.Undeliverable() != nil || !j.DeliverAt.After(published.Add(MaxAhead)) {
+	waits := !j.DeliverAt.IsZero() && j.Undeliverable() == nil
+	if !waits || !j.DeliverAt.After(published.Add(MaxAhead)) {
 		return nil
 	}
 	return invalid("deliver_at %s is more than %d days after the job was published", j.DeliverAt.Format(time.RFC3339), MaxAhead/(24*time.Hour))

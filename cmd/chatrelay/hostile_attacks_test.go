@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +26,7 @@ type attack struct {
 // with is an attack by headers on valid jobs.
 func withHeaders(name string, n int, header nats.Header) attack {
 	return attack{name: name, n: n, msg: func(h *hostile, i int) *nats.Msg {
-		own := nats.Header{}
-		for k, v := range header {
-			own[k] = v
-		}
+		own := maps.Clone(header)
 		return &nats.Msg{Header: own, Data: h.job(fmt.Sprintf("%s-%d", name, i), nil)}
 	}}
 }
@@ -36,10 +34,7 @@ func withHeaders(name string, n int, header nats.Header) attack {
 // empty is an attack by headers that the server itself uses, on messages without a payload, as its own have none.
 func empty(name string, n int, header nats.Header) attack {
 	return attack{name: name, n: n, msg: func(*hostile, int) *nats.Msg {
-		own := nats.Header{}
-		for k, v := range header {
-			own[k] = v
-		}
+		own := maps.Clone(header)
 		return &nats.Msg{Header: own}
 	}}
 }

@@ -38,7 +38,7 @@ func (b *faultBoard) watch(ctx context.Context, faults func(context.Context) ([]
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(watchEvery*3/4 + rand.N(watchEvery/2)):
+		case <-time.After(watchEvery*3/4 + rand.N(watchEvery/2)): //nolint:gosec // only to spread the looks
 		}
 	}
 }
