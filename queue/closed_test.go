@@ -40,6 +40,16 @@ func TestMaxPayloadLowered(t *testing.T) {
 	}
 	waiting := make(chan error, 1)
 	go func() { waiting <- q.Check(deadline(t)) }()
+	next := make(chan error, 1)
+	idle := openJobs(t, q, JobsConfig{})
+	go func() {
+		for {
+			if _, err := idle.Next(deadline(t)); err != nil {
+				next <- err
+				return
+			}
+		}
+	}()
 	if err := q.nc.Publish("anything", make([]byte, 500<<10)); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +65,9 @@ func TestMaxPayloadLowered(t *testing.T) {
 		t.Error("said to be connected")
 	}
 	<-waiting // whatever it says: it does not hang
+	if err := <-next; !errors.Is(err, ErrClosed) {
+		t.Errorf("next: %v", err)
+	}
 	if err := q.Check(deadline(t)); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("check: %v", err)
 	}

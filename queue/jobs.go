@@ -1,9 +1,12 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // JobsConfig bounds what one worker holds.
@@ -93,7 +96,8 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 
 // Next returns the leases that arrived since it was last called, at least one; it waits for the
 // first. It returns ctx.Err() when ctx ends; what has arrived by then stays for the next call, or
-// is released by Close.
+// is released by Close. When the connection has ended for good it returns an error that matches [ErrClosed], or
+// nats.ErrConnectionClosed after [Queue.Close].
 func (j *Jobs) Next(ctx context.Context) ([]*Lease, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -109,6 +113,8 @@ func (j *Jobs) Next(ctx context.Context) ([]*Lease, error) {
 		select {
 		case <-j.ready:
 		case <-ctx.Done():
+		case <-j.q.Closed():
+			return nil, cmp.Or(j.q.Err(), nats.ErrConnectionClosed)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Source gives the leases that arrived since it was last asked, at least one; it waits for the
-// first, and returns an error only when ctx has ended. [queue.Jobs] is one.
+// first, and returns an error only when ctx has ended or there can be no more. [queue.Jobs] is one.
 type Source interface {
 	Next(ctx context.Context) ([]*queue.Lease, error)
 }
