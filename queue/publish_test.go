@@ -192,8 +192,9 @@ func TestPublishIntoAFullStream(t *testing.T) {
 				t.Errorf("publish until the context ends: %v", err)
 			}
 			retries := 0
-			pub := q.Publisher(PublisherConfig{RetryFor: 300 * time.Millisecond, OnRetry: func(error) { retries++ }})
-			if _, err := pub.Publish(deadline(t), Normal, job("three", "m", "w")); !errors.Is(err, ErrFull) || retries < 2 {
+			pub := q.Publisher(PublisherConfig{RetryFor: time.Second, OnRetry: func(error) { retries++ }})
+			// The last attempt may begin so late that its answer is not awaited.
+			if _, err := pub.Publish(deadline(t), Normal, job("three", "m", "w")); !errors.Is(err, ErrFull) && !errors.Is(err, ErrUncertain) || retries < 2 {
 				t.Errorf("after %d retries: %v", retries, err)
 			}
 			if c.other.ID != "" {

@@ -137,7 +137,7 @@ func TestMalformedAndOddJobs(t *testing.T) {
 		if _, err := js.Publish(t.Context(), "notify.jobs.normal."+id, []byte(payload)); err != nil {
 			t.Fatalf("publish %s: %v", name, err)
 		}
-		wanted[payload]++
+		wanted[payload[:min(len(payload), 64<<10)]]++ // a letter holds no more of it
 	}
 	odd := []queue.Job{
 		{ID: "emoji", ProjectID: id, Message: "☕️👩‍🚀", WovenIDs: []string{"w-😀"}},
