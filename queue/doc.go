@@ -3,10 +3,10 @@
 // It is the only package that knows NATS, and application services import it to publish:
 //
 //	Publisher ──▶ NOTIFY_URGENT, NOTIFY_NORMAL, NOTIFY_BULK ──▶ Jobs.Next ──▶ *Lease
-//	                         ▲                                     ▲            │
-//	                   Queue.Replay                              (due)   Ack, Release or Defer
-//	                         │                                     │            │
-//	                    NOTIFY_DEAD ◀── Queue.Bury            NOTIFY_LATER ◀────┘
+//	                                                                ▲            │
+//	                                                              (due)   Ack, Release or Defer
+//	                                                                │            │
+//	Queue.Bury ──▶ NOTIFY_DEAD ── Queue.Replay ──────────────▶ NOTIFY_LATER ◀────┘
 //
 // Its invariant: a job is in exactly one stream from the moment that its publication was
 // acknowledged until a worker settles it. A move to another stream is acknowledged there before the

@@ -97,20 +97,25 @@ func (j *Jobs) pull(ctx context.Context, s *source, status <-chan nats.Status) e
 			if silent {
 				return errSilent
 			}
-			if every := lookEvery; idle && now.Sub(looked) >= every || now.Sub(looked) >= lookEveryIdle {
-				looked = now
-				if err := j.look(ctx, s); err != nil {
-					if errors.Is(err, ErrMissing) {
-						return err
-					}
-					continue // the pull says by itself if it fails
+			every := lookEveryPulling
+			if idle {
+				every = lookEvery
+			}
+			if now.Sub(looked) < every {
+				continue
+			}
+			looked = now
+			if err := j.look(ctx, s); err != nil {
+				if errors.Is(err, ErrMissing) {
+					return err
 				}
-				j.mu.Lock()
-				anew := s.of != n.of
-				j.mu.Unlock()
-				if anew {
-					return nil
-				}
+				continue // the pull says by itself if it fails
+			}
+			j.mu.Lock()
+			anew := s.of != n.of
+			j.mu.Unlock()
+			if anew {
+				return nil
 			}
 		}
 	}

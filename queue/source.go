@@ -163,6 +163,6 @@ func (j *Jobs) isSure(s *source) bool { return s.sure.Load() == j.q.nc.Stats().R
 // lookEvery is how often a source looks at its stream and consumer. With a pull under way the server says at
 // once that the consumer is gone, so that it need not be asked so often.
 const (
-	lookEvery     = time.Second
-	lookEveryIdle = 5 * time.Second
+	lookEvery        = time.Second
+	lookEveryPulling = 5 * time.Second
 )
