@@ -32,9 +32,12 @@ func (s *schedule) recount(p *project) {
 	p.heldBack = n
 }
 
-// keepsOut is the gate because of which a job that comes is not to wait here; nil: it is. Of a project that
-// is not known, p is nil.
-func (s *schedule) keepsOut(now time.Time, p *project) *gate {
+// keepsOut is the gate because of which a job that comes for a project is not to wait here; nil: it is.
+func (s *schedule) keepsOut(now time.Time, id string) *gate {
+	p := s.projects[id]
+	if p == nil && s.crowded() { // of one that is not known yet, the gate of its credential may be
+		p = &project{credential: s.credentials[s.credentialKey(id)]}
+	}
 	switch {
 	case p == nil:
 	case s.crowded() && s.permits.of(now, p).blocked():

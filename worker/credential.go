@@ -62,12 +62,17 @@ func (c *credential) ended(now, began time.Time, project string, probe bool, res
 	return gateUntouched
 }
 
+// credentialKey is the key of the credential that a project calls with; nil: of none that others may share.
+func (s *schedule) credentialKey(id string) any {
+	if s.cfg.Credential == nil {
+		return nil
+	}
+	return s.cfg.Credential(id)
+}
+
 // adopt gives a project the credential that it calls with now, and reports whether that is another one.
 func (s *schedule) adopt(id string, p *project) bool {
-	var k any
-	if s.cfg.Credential != nil {
-		k = s.cfg.Credential(id)
-	}
+	k := s.credentialKey(id)
 	if k == p.credentialKey {
 		return false
 	}

@@ -85,8 +85,7 @@ func (s *schedule) add(now time.Time, l *queue.Lease) *task {
 		s.endBacklog(now, level)
 	}
 	t := newTask(l)
-	p := s.projects[t.project()]
-	if t.triage(now, s.cfg, s.keepsOut(now, p)); t.state != inBatch {
+	if t.triage(now, s.cfg, s.keepsOut(now, t.project())); t.state != inBatch {
 		return t
 	}
 	s.join(now, s.project(l.Job.ProjectID).flow(level), t)

@@ -222,6 +222,10 @@ func (w *world) start(cfg Config, between ...func(*session) Source) *running {
 		source = b(s)
 	}
 	r.worker = New(cfg, source, s, s)
+	w.t.Cleanup(func() { // of a test that failed: what still runs in its bubble would hide why
+		cancel()
+		<-r.ended
+	})
 	go func() {
 		defer close(r.ended)
 		r.err = r.worker.Run(ctx)
