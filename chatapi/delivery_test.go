@@ -2,7 +2,6 @@ package chatapi
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -316,7 +315,7 @@ func TestDeadConnection(t *testing.T) {
 			left := new(atomic.Int32)
 			left.Store(writes)
 			dialed = append(dialed, left)
-			return deadConn{conn, left}, err
+			return &countedConn{Conn: deadConn{conn, left}}, err
 		}
 	})
 	for range 2 {
@@ -362,40 +361,4 @@ func TestHTTP2CallIsNotRepeated(t *testing.T) {
 	if failure.Kind != Temporary || !failure.MayBeDelivered || calls.Load() != 1 {
 		t.Errorf("%d calls, %v; want one that may be delivered", calls.Load(), failure)
 	}
-}
-
-func TestBodyIsNotOpenedAgainForHTTP2(t *testing.T) {
-	out := &outgoing{body: make([]byte, writeBuffer)} // a small one is taken with its headers
-	first := out.open()
-	if _, err := out.again(); err != nil {
-		t.Errorf("untouched body: %v", err)
-	}
-	_, _ = io.ReadAll(first)
-	if out.taken() {
-		t.Error("a body of an earlier try counts as taken")
-	}
-	second, err := out.again()
-	if err != nil {
-		t.Fatalf("HTTP/1, where the transport knows that nothing was written: %v", err)
-	}
-	out.conn = negotiatedH2(t)
-	_, _ = io.ReadAll(second)
-	if _, err := out.again(); !errors.Is(err, errUnprocessed) {
-		t.Errorf("HTTP/2: %v, want %v", err, errUnprocessed)
-	}
-}
-
-func negotiatedH2(t *testing.T) net.Conn {
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	cfg := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	cfg.NextProtos = []string{"h2"}
-	conn, err := tls.Dial("tcp", server.Listener.Addr().String(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
 }

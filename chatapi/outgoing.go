@@ -29,10 +29,11 @@ var errUnprocessed = errors.New("the server closed the connection, or refused th
 type outgoing struct {
 	body []byte
 
-	mu      sync.Mutex
-	conn    net.Conn     // the connection of the current try
-	before  int64        // what had been written to it before, in bytes
-	current *atomic.Bool // whether the current try's body was taken
+	taken atomic.Bool // by the transport
+
+	mu     sync.Mutex
+	conn   net.Conn // the connection that it goes over
+	before int64    // what had been written to it before, in bytes
 }
 
 const (
@@ -77,56 +78,45 @@ func (o *outgoing) request(ctx context.Context, blank *http.Request) *http.Reque
 		}
 	}}
 	if o.small() {
-		trace.WroteHeaders = func() {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			o.current.Store(true)
-		}
+		trace.WroteHeaders = func() { o.taken.Store(true) }
 	}
 	req := blank.WithContext(httptrace.WithClientTrace(ctx, &trace))
-	req.Body, req.GetBody, req.ContentLength = o.open(), o.again, int64(len(o.body))
+	// Without GetBody, the transport leaves it to [Client.deliver] to send the body once more: it would do so up to
+	// seven times with growing pauses, on the same connection if that still takes streams.
+	req.Body, req.GetBody, req.ContentLength = o.open(), nil, int64(len(o.body))
 	return req
 }
 
 func (o *outgoing) small() bool { return len(o.body) <= writeBuffer-headerRoom }
 
 func (o *outgoing) open() io.ReadCloser {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.current = new(atomic.Bool)
 	if o.small() {
 		return io.NopCloser(bytes.NewReader(o.body))
 	}
-	b := &bodyOnce{taken: o.current}
+	b := &bodyOnce{taken: &o.taken}
 	b.Reset(o.body)
 	return b
-}
-
-// again is the transport's wish to send the body once more by itself. Over
-// HTTP/1 it wishes so for a POST only when the kept connection turned out dead
-// before any byte was written (net/http/transport.go, shouldRetryRequest): that is
-// safe, and happens whenever the server closes idle connections. Over HTTP/2 it
-// does when the server did not process the stream by RFC 9113 section 8.7, or
-// there was no stream yet (net/http/internal/http2/transport.go, canRetryError).
-// Then [Client.deliver] sends it again: the transport would do so up to seven
-// times with growing pauses, on the same connection if that still takes streams.
-func (o *outgoing) again() (io.ReadCloser, error) {
-	if o.http2() {
-		return nil, errUnprocessed
-	}
-	return o.open(), nil
 }
 
 // unprocessed reports whether the server certainly did not look at the call whose
 // try ended with err, so that it can be made again at once.
 func (o *outgoing) unprocessed(err error) bool {
-	if errors.Is(err, errUnprocessed) || refusedAtOnce(err) {
+	if refused(err) || refusedAtOnce(err) {
 		return true
 	}
-	// Nothing was written to a connection that the server closed as soon as it was
-	// there; a caller's or a timer's end is no closed connection.
+	// Nothing was written to a connection that the server closed while it was idle, or
+	// as soon as it was there; a caller's or a timer's end is no closed connection.
 	n, ok := o.written()
 	return ok && n <= closingAlert && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// refused reports whether the server said of the stream, or of the connection, that it did not process the
+// stream (RFC 9113 section 8.7): net/http would repeat it, and says that it cannot without GetBody
+// (net/http/internal/http2/transport.go, shouldRetryRequest). That of Go 1.26 would repeat as well what was
+// reset with PROTOCOL_ERROR, of which RFC 9113 says no such thing. The error has no type of its own.
+func refused(err error) bool {
+	text, cannot := strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")
+	return cannot && !strings.Contains(text, "PROTOCOL_ERROR")
 }
 
 // refusedAtOnce reports whether the server said goodbye to the first stream of a
@@ -141,7 +131,7 @@ func refusedAtOnce(err error) bool {
 // mayHaveArrived reports whether the server can have the whole request, and may
 // have looked at it, although the try ended with err.
 func (o *outgoing) mayHaveArrived(err error) bool {
-	if !o.taken() || o.unprocessed(err) {
+	if !o.taken.Load() || o.unprocessed(err) {
 		return false
 	}
 	var op *net.OpError
@@ -196,12 +186,6 @@ func (c *countedConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.written.Add(int64(n))
 	return n, err
-}
-
-func (o *outgoing) taken() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.current.Load()
 }
 
 func (o *outgoing) http2() bool {
