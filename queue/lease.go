@@ -92,10 +92,14 @@ type Holder interface {
 
 // NewLease makes a lease that holder ends.
 func NewLease(lease *Lease, holder Holder) *Lease {
-	lease.holder = holder
+	lease.holder, lease.size = holder, lease.memory()
 	lease.until.Store(1<<63 - 1)
 	return lease
 }
+
+// Size is about what the lease takes in memory, in bytes: so much of [JobsConfig.WindowBytes]. A split does not
+// change it.
+func (l *Lease) Size() int { return l.size }
 
 // Keep lifts the bound of [JobsConfig.MaxHold] for this lease: its outcome is known and could not be
 // recorded yet.

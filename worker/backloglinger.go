@@ -20,9 +20,9 @@ const (
 
 // backlogLinger is what is known of the batches that take jobs, beyond each one's own state.
 type backlogLinger struct {
-	jobs     int          // in those that need not be flushed
-	expected [3]time.Time // by level: until when jobs of the backlog are expected to stream in
-	order    []*batch     // those batches, and some that are sealed by now, in the order of their beginning
+	gathering amount       // in those that need not be flushed
+	expected  [3]time.Time // by level: until when jobs of the backlog are expected to stream in
+	order     []*batch     // those batches, and some that are sealed by now, in the order of their beginning
 }
 
 // expect remembers whether more jobs are about to come: while jobs wait behind the one that came, the
@@ -58,7 +58,7 @@ func (l *backlogLinger) begin(b *batch, open int) {
 // sealed forgets the jobs of a batch that takes no more.
 func (l *backlogLinger) sealed(b *batch) {
 	if !b.mustFlush {
-		l.jobs -= b.jobs
+		l.gathering = l.gathering.minus(b.amount)
 	}
 }
 
@@ -78,8 +78,11 @@ func (l *backlogLinger) trimToOldest() *batch {
 // until is how long a batch that takes jobs waits for them, or when to ask again: the backlog may
 // have ended by then.
 func (l *backlogLinger) until(now time.Time, linger time.Duration, level int, b *batch) time.Time {
+	if b.mustFlush {
+		return b.begun
+	}
 	until := b.begun.Add(linger)
-	if more := l.expected[level]; !b.mustFlush && more.After(until) && (b.again || b.jobs > 1) {
+	if more := l.expected[level]; more.After(until) && (b.again || b.jobs > 1) {
 		longest := earlier(b.joined.Add(backlogGap), b.begun.Add(backlogMost))
 		until = later(until, earlier(now.Add(max(linger, time.Millisecond)), earlier(more, longest)))
 	}
@@ -102,13 +105,13 @@ func (s *schedule) endBacklog(now time.Time, level int) {
 // flushOldest lets the oldest batches go when those that take jobs fill three quarters of the window:
 // if it filled up, nothing more would come, and all would go at once, none of them full.
 func (s *schedule) flushOldest(now time.Time) {
-	for s.backlog.jobs > s.cfg.Window*3/4 {
+	for s.backlog.gathering.fills(s.cfg.window()) > 3./4 {
 		b := s.backlog.trimToOldest()
 		if b == nil {
 			return
 		}
 		b.mustFlush = true
-		s.backlog.jobs -= b.jobs
+		s.backlog.gathering = s.backlog.gathering.minus(b.amount)
 		s.requeue(now, b.flow)
 	}
 }

@@ -72,8 +72,8 @@ func TestOldestIsFlushed(t *testing.T) {
 		if got := b.granted(); !slices.Equal(got, step.goes) {
 			t.Fatalf("with %d more %q went, want %q", step.jobs, got, step.goes)
 		}
-		if b.schedule.backlog.jobs != step.left {
-			t.Fatalf("with %d more %d jobs gather, want %d", step.jobs, b.schedule.backlog.jobs, step.left)
+		if got := b.schedule.backlog.gathering.jobs; got != step.left {
+			t.Fatalf("with %d more %d jobs gather, want %d", step.jobs, got, step.left)
 		}
 	}
 }
@@ -92,17 +92,17 @@ func TestFlushedBatchTakesMoreJobs(t *testing.T) {
 		return x
 	}
 	first, then, second := open("first"), open("then"), open("second")
-	if !first.mustFlush || !then.mustFlush || second.mustFlush || b.schedule.backlog.jobs != 15 {
-		t.Fatalf("pressed: %v, %v, %v, %d jobs gather; want true, true, false, 15", first.mustFlush, then.mustFlush, second.mustFlush, b.schedule.backlog.jobs)
+	if !first.mustFlush || !then.mustFlush || second.mustFlush || b.schedule.backlog.gathering.jobs != 15 {
+		t.Fatalf("pressed: %v, %v, %v, %d jobs gather; want true, true, false, 15", first.mustFlush, then.mustFlush, second.mustFlush, b.schedule.backlog.gathering.jobs)
 	}
 	b.arrive(queue.Normal, "p", "first", 20)
 	b.schedule.flushOldest(b.now)
-	if first.jobs != 36 || second.mustFlush || b.schedule.backlog.jobs != 15 {
-		t.Errorf("%d jobs in the pressed one, the other pressed: %v, %d jobs gather; want 36, false, 15", first.jobs, second.mustFlush, b.schedule.backlog.jobs)
+	if first.jobs != 36 || second.mustFlush || b.schedule.backlog.gathering.jobs != 15 {
+		t.Errorf("%d jobs in the pressed one, the other pressed: %v, %d jobs gather; want 36, false, 15", first.jobs, second.mustFlush, b.schedule.backlog.gathering.jobs)
 	}
 	b.pass(30)
-	if got := b.granted(); !slices.Equal(got, []string{"first", "then"}) || b.schedule.backlog.jobs != 15 {
-		t.Errorf("%q went and %d jobs gather, want the first two, and 15", got, b.schedule.backlog.jobs)
+	if got := b.granted(); !slices.Equal(got, []string{"first", "then"}) || b.schedule.backlog.gathering.jobs != 15 {
+		t.Errorf("%q went and %d jobs gather, want the first two, and 15", got, b.schedule.backlog.gathering.jobs)
 	}
 }
 

@@ -47,7 +47,7 @@ type batch struct {
 	again             bool // lately there was a batch of the same key
 	mustFlush, sealed bool
 
-	jobs   int    // tasks at the start
+	amount        // of the tasks at the start
 	size   int    // recipients at the start
 	permit permit // of its call in flight
 	// How its next failure is to be understood; see judge.
@@ -97,7 +97,7 @@ func (b *batch) add(now time.Time, t *task, limit int, sets *setPool) bool {
 	}
 	b.joined = now
 	b.size += len(ids)
-	b.jobs++
+	b.amount = b.plus(t.amount())
 	return true
 }
 

@@ -12,7 +12,7 @@ import (
 // nobody behind what failed.
 type batchQueue struct {
 	sealed, filling, resting []*batch
-	restingJobs              int
+	rests                    amount // what is resting
 }
 
 func (q *batchQueue) empty() bool { return len(q.sealed)+len(q.filling)+len(q.resting) == 0 }
@@ -41,7 +41,7 @@ func (q *batchQueue) takeBack(now time.Time, b *batch) {
 		return cmp.Or(other.begun.Compare(b.begun), -1) // behind its equals
 	})
 	q.resting = slices.Insert(q.resting, at, b)
-	q.restingJobs += b.jobs
+	q.rests = q.rests.plus(b.amount)
 }
 
 // wake ends the rest of all that rest at a time, if that is sooner.
@@ -88,7 +88,7 @@ func (q *batchQueue) next(now time.Time, probing bool, due func(*batch) time.Tim
 func (q *batchQueue) take(b *batch) {
 	if i := slices.Index(q.resting, b); i >= 0 {
 		q.resting = without(q.resting, i)
-		q.restingJobs -= b.jobs
+		q.rests = q.rests.minus(b.amount)
 	} else if b.sealed {
 		q.sealed = without(q.sealed, slices.Index(q.sealed, b))
 	} else {
@@ -105,7 +105,7 @@ func (q *batchQueue) takeIf(take func(*batch) bool) (taken []*batch) {
 				taken = append(taken, b)
 				(*list)[i] = nil
 				if list == &q.resting {
-					q.restingJobs -= b.jobs
+					q.rests = q.rests.minus(b.amount)
 				}
 			}
 		}

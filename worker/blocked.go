@@ -7,28 +7,28 @@ import (
 
 // heldShare is the part of the window that jobs behind gates may fill: what waits there holds the gates'
 // probes ready, and serves nobody else.
-const heldShare = 8
+const heldShare = 1. / 8
 
 // crowded reports whether jobs behind gates fill their part of the window. Then more of them wait in the
 // queue, and the first to come when a gate opens is its probe.
-func (s *schedule) crowded() bool { return s.heldBack > s.cfg.Window/heldShare }
+func (s *schedule) crowded() bool { return s.heldBack.exceeds(s.cfg.window().times(heldShare)) }
 
 // recount keeps count of the jobs of a project that wait behind a gate. Of one project few count: what it
 // holds beyond its share is rebalance's matter, and no reason to send those of others away.
 func (s *schedule) recount(p *project) {
-	n := 0
+	var n amount
 	switch {
 	case p.gate.wide, p.credential.failing():
-		n = min(p.waitingJobs, 4*s.cfg.Concurrency, max(1, s.cfg.Window/heldShare/2))
+		n = p.waiting
 	case p.gate.err != nil:
 		for _, f := range p.flows {
 			if f != nil {
-				n += f.queue.restingJobs
+				n = n.plus(f.queue.rests)
 			}
 		}
-		n = min(n, 4*s.cfg.Concurrency, max(1, s.cfg.Window/heldShare/2))
 	}
-	s.heldBack += n - p.heldBack
+	n = n.atMost(s.leastShare()).atMost(s.cfg.window().times(heldShare / 2).atLeast(amount{1, 1}))
+	s.heldBack = s.heldBack.minus(p.heldBack).plus(n)
 	p.heldBack = n
 }
 

@@ -39,6 +39,9 @@ type Config struct {
 	// Window is how many jobs of one stream the source holds at most. While a quarter of it waits
 	// for calls, jobs of a project that would wait long for their turn are deferred. Zero: 20,000.
 	Window int
+	// WindowBytes is the memory that the jobs of all streams take at most which the source holds, in bytes; those of
+	// one of the four streams take a quarter, which counts as Window does. Zero: 256 MiB.
+	WindowBytes int
 	// RetryFor is how long after its publication, or its deliver_at, a job is tried. Zero: 24 h.
 	RetryFor time.Duration
 	// MaxAmbiguous is how often a recipient is called for, on account of one job, by calls that fail
@@ -80,6 +83,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Window <= 0 {
 		c.Window = 20_000
+	}
+	if c.WindowBytes <= 0 {
+		c.WindowBytes = 256 << 20
 	}
 	if c.RetryFor <= 0 {
 		c.RetryFor = 24 * time.Hour

@@ -16,7 +16,8 @@ import (
 // them, and how many jobs gather, wait, and are under way for whom.
 func (b *stream) check(t *testing.T, after string) {
 	t.Helper()
-	gathering, held, active, open := 0, 0, 0, 0
+	var gathering, held amount
+	active, open := 0, 0
 	maps := map[uintptr]bool{}
 	for _, m := range b.schedule.open.sets {
 		maps[reflect.ValueOf(m).Pointer()] = true
@@ -28,7 +29,7 @@ func (b *stream) check(t *testing.T, after string) {
 		t.Fatalf("after %s there are %d spares, and only %d maps", after, len(b.schedule.open.sets), len(maps))
 	}
 	for id, p := range b.schedule.projects {
-		waiting := 0
+		var waiting amount
 		if p.inFlight > 0 {
 			active++
 		}
@@ -37,7 +38,7 @@ func (b *stream) check(t *testing.T, after string) {
 				continue
 			}
 			for i, x := range f.queue.all() {
-				waiting += x.jobs
+				waiting = waiting.plus(x.amount)
 				taking, _, _ := b.schedule.open.find(x.key)
 				if n := len(f.queue.sealed); x.sealed != (i < n || i >= n+len(f.queue.filling)) || x.sealed == (taking == x) {
 					t.Fatalf("after %s a batch at %d of %d sealed ones: sealed %v, open to jobs %v", after, i, n, x.sealed, taking == x)
@@ -46,7 +47,7 @@ func (b *stream) check(t *testing.T, after string) {
 					open++
 				}
 				if !x.sealed && !x.mustFlush {
-					gathering += x.jobs
+					gathering = gathering.plus(x.amount)
 				}
 				if x.taken == nil {
 					continue
@@ -63,13 +64,13 @@ func (b *stream) check(t *testing.T, after string) {
 				}
 			}
 		}
-		if held += waiting; p.waitingJobs != waiting {
-			t.Fatalf("after %s %d jobs of %s wait, want %d", after, p.waitingJobs, id, waiting)
+		if held = held.plus(waiting); p.waiting != waiting {
+			t.Fatalf("after %s %v of %s waits, want %v", after, p.waiting, id, waiting)
 		}
 	}
-	if b.schedule.backlog.jobs != gathering || b.schedule.waitingJobs != held || b.schedule.open.n != open || b.schedule.permits.active != active {
-		t.Fatalf("after %s %d gather, %d wait, %d batches are open, %d projects call; want %d, %d, %d, %d",
-			after, b.schedule.backlog.jobs, b.schedule.waitingJobs, b.schedule.open.n, b.schedule.permits.active, gathering, held, open, active)
+	if b.schedule.backlog.gathering != gathering || b.schedule.waiting != held || b.schedule.open.n != open || b.schedule.permits.active != active {
+		t.Fatalf("after %s %v gather, %v wait, %d batches are open, %d projects call; want %v, %v, %d, %d",
+			after, b.schedule.backlog.gathering, b.schedule.waiting, b.schedule.open.n, b.schedule.permits.active, gathering, held, open, active)
 	}
 }
 
@@ -119,7 +120,7 @@ func runConsistent(t *testing.T, seed uint64) {
 	for range 300 {
 		var did string
 		p := b.schedule.projects[fmt.Sprint("p", rng.IntN(4))] // one of those there are, if any
-		waits := p != nil && p.waitingJobs > 0
+		waits := p != nil && p.waiting.jobs > 0
 		switch what := rng.IntN(16); {
 		case what < 3:
 			did = "next"
@@ -136,7 +137,7 @@ func runConsistent(t *testing.T, seed uint64) {
 			}
 		case what == 5 && waits:
 			did = "deferExcess"
-			p.windowShare = rng.IntN(p.waitingJobs)
+			p.windowShare = p.waiting.times(rng.Float64())
 			end(b.schedule.deferExcess(b.now, p, float64(10*rng.IntN(2))))
 		case what == 6 && waits && p.gate.err != nil:
 			did = "deferBlocked"
@@ -166,7 +167,7 @@ func runConsistent(t *testing.T, seed uint64) {
 	end(b.taken())
 	end(b.schedule.drain(b.now))
 	b.check(t, "the end")
-	if len(ended) != added || b.schedule.backlog.jobs != 0 || b.schedule.waitingJobs != 0 {
-		t.Fatalf("seed %d: %d of %d jobs came out, %d gather, %d wait", seed, len(ended), added, b.schedule.backlog.jobs, b.schedule.waitingJobs)
+	if len(ended) != added || b.schedule.backlog.gathering != (amount{}) || b.schedule.waiting != (amount{}) {
+		t.Fatalf("seed %d: %d of %d jobs came out, %v gather, %v wait", seed, len(ended), added, b.schedule.backlog.gathering, b.schedule.waiting)
 	}
 }

@@ -42,7 +42,7 @@ func TestManyClosedGates(t *testing.T) {
 					}
 					return chatapi.Report{}, nil
 				}
-				w.window = window
+				w.window = Config{Window: window}.withDefaults().window()
 				r := w.start(Config{Window: window, Credential: c.credential})
 				for i := range projects {
 					w.publish(text(fmt.Sprint("ill", i), "hello", "a"))

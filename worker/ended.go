@@ -72,6 +72,6 @@ func (s *schedule) takeBack(now time.Time, b *batch) []*task {
 		return tasks
 	}
 	b.flow.queue.takeBack(now, b)
-	s.hold(now, b.flow.project, b.jobs)
+	s.hold(now, b.flow.project, b.amount)
 	return nil
 }

@@ -133,8 +133,8 @@ func TestProjectsAreForgotten(t *testing.T) {
 		}
 		s.ended(now, now, b, b.record(now, Config{RetryFor: time.Hour}, okReport, nil))
 	}
-	if expired != 50 || len(s.projects)+s.open.n+len(s.timed)+s.waitingJobs+s.permits.inFlight+s.permits.active != 0 {
-		t.Errorf("%d expired, left are %d projects, %d open batches, %d flows, %d jobs and %+v", expired, len(s.projects), s.open.n, len(s.timed), s.waitingJobs, s.permits)
+	if expired != 50 || len(s.projects)+s.open.n+len(s.timed)+s.waiting.jobs+s.waiting.bytes+s.permits.inFlight+s.permits.active != 0 {
+		t.Errorf("%d expired, left are %d projects, %d open batches, %d flows, %v and %+v", expired, len(s.projects), s.open.n, len(s.timed), s.waiting, s.permits)
 	}
 }
 

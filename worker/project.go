@@ -19,10 +19,10 @@ type project struct {
 
 	// Owned by the schedule: what waits, and how it is served.
 	flows       [3]*flow
-	waitingJobs int // in batches that wait for a call
-	heldBack    int // of them, those counted in schedule.heldBack
+	waiting     amount // in batches that wait for a call
+	heldBack    amount // of it, what is counted in schedule.heldBack
 	meter       meter
-	windowShare int       // in jobs
+	windowShare amount
 	nextReturn  time.Time // until when the calls for its deferred jobs are planned
 }
 

@@ -21,8 +21,8 @@ type schedule struct {
 	skips       [3]int     // how often the level was passed over
 	timed       flowHeap   // flows that may have one later
 	backlog     backlogLinger
-	waitingJobs int       // in batches that wait for a call
-	heldBack    int       // of them, those behind gates; see recount
+	waiting     amount    // in batches that wait for a call
+	heldBack    amount    // of it, what is behind gates; see recount
 	rebalanced  time.Time // when shares were last looked at
 	swept       time.Time // when projects were last forgotten
 }
@@ -103,9 +103,9 @@ func (s *schedule) join(now time.Time, f *flow, t *task) {
 		s.backlog.begin(b, s.open.n)
 	}
 	if !b.mustFlush {
-		s.backlog.jobs++
+		s.backlog.gathering = s.backlog.gathering.plus(t.amount())
 	}
-	s.hold(now, f.project, 1)
+	s.hold(now, f.project, t.amount())
 	if b.sealed {
 		s.sealed(b)
 	}
@@ -132,7 +132,7 @@ func (s *schedule) seal(b *batch) {
 // remove ends the wait of a batch that was taken out of its queue without a call, and returns what
 // was in it.
 func (s *schedule) remove(now time.Time, b *batch) []*task {
-	s.hold(now, b.flow.project, -b.jobs)
+	s.letGo(b)
 	s.seal(b)
 	return b.dissolve()
 }

@@ -29,10 +29,16 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 	for {
 		s.w.mu.Lock()
 		var leases []*queue.Lease
-		for len(s.w.ready) > 0 && !s.dead && (s.w.fetch == 0 || len(leases) < s.w.fetch) && (s.w.window == 0 || s.w.holding < s.w.window) {
-			st := s.w.ready[0]
-			s.w.ready = s.w.ready[1:]
-			if s.w.standing[st] {
+		ready := s.w.ready
+		s.w.ready = nil
+		for i, st := range ready {
+			if s.dead || s.w.fetch > 0 && len(leases) == s.w.fetch {
+				s.w.ready = append(s.w.ready, ready[i:]...)
+				break
+			}
+			if held := s.w.holding[st.lease.Stream]; held.fills(s.w.window) >= 1 && s.w.window != (amount{}) {
+				s.w.ready = append(s.w.ready, st)
+			} else if s.w.standing[st] {
 				leases = append(leases, s.hold(st))
 			}
 		}
@@ -59,11 +65,12 @@ func (s *session) hold(st *stored) *queue.Lease {
 	}, s)
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++
-	s.w.holding++
+	takes := amount{1, l.Size()}
+	s.w.holding[st.lease.Stream] = s.w.holding[st.lease.Stream].plus(takes)
 	if st.lapsed && st.leases == 1 {
 		s.w.lapse(l)
 	}
-	s.w.leases[l] = &holding{stored: st, session: s}
+	s.w.leases[l] = &holding{stored: st, amount: takes, session: s}
 	for _, p := range persons(l) {
 		if s.held[p] == nil {
 			s.held[p] = map[*queue.Lease]bool{}

@@ -2,8 +2,11 @@ package worker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/chatrelay/chatrelay/chatapi"
 )
 
 // A flood of one project leaves the window to others: its excess is deferred, at most twice, to
@@ -50,6 +53,58 @@ func TestFloodIsDeferredToItsTurn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Large jobs fill the window before they are many: what of them would wait long leaves it to others as well, be they
+// many or few to a window, and whether their calls are slow, held back by a rate, or fail for a while.
+func TestLargeJobsLeaveTheWindowToOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		jobs, size int
+		cfg        Config
+		answer     func(call) (chatapi.Report, error)
+	}{
+		"of 60 KB":       {jobs: 4000, size: 60_000},
+		"of 1 MB":        {jobs: 300, size: 1_000_000},
+		"held by a rate": {jobs: 500, size: 60_000, cfg: Config{ProjectCallsPerSecond: 5}},
+		"of one text":    {jobs: 4000, size: 60_000, cfg: Config{Linger: time.Second}},
+		"failing at times": {jobs: 500, size: 60_000, answer: func(c call) (chatapi.Report, error) {
+			if c.project == "flood" && c.n%7 == 0 {
+				return chatapi.Report{}, &chatapi.Error{Kind: chatapi.Temporary, Status: 503}
+			}
+			return chatapi.Report{}, nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				c.cfg.WindowBytes, c.cfg.Concurrency = 64<<20, 16
+				w.window, w.answer = amount{20_000, 16 << 20}, c.answer
+				w.latency = 200 * time.Millisecond
+				filler := strings.Repeat("m", c.size)
+				for i := range c.jobs {
+					job := text("flood", fmt.Sprint("text", i), filler) // which all share: it costs no memory here
+					if name == "of one text" {
+						job = text("flood", filler, fmt.Sprint(i))
+					}
+					w.publish(job)
+				}
+				r := w.start(c.cfg)
+				time.Sleep(5 * time.Second)
+				for i := range 20 {
+					other := fmt.Sprint("other", i)
+					w.publish(text(other, "hello", "a"))
+					begin := time.Now()
+					for w.timesTold(other, "hello", "a") == 0 {
+						time.Sleep(10 * time.Millisecond)
+						if time.Since(begin) > c.cfg.Linger+2*time.Second {
+							t.Fatalf("job %d of others was not delivered within %v", i, c.cfg.Linger+2*time.Second)
+						}
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				w.finish(r, time.Hour)
+			})
+		})
+	}
 }
 
 // What is served fast is never deferred, however much there is of it.

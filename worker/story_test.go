@@ -396,7 +396,7 @@ func (s *story) state() string {
 	slices.Sort(ids)
 	for _, id := range ids {
 		pr := s.schedule.projects[id]
-		fmt.Fprintf(&b, "%s: %d in flight, %d jobs wait: %s\n", id, pr.inFlight, pr.waitingJobs, p.of(s.now, pr).since(s.now))
+		fmt.Fprintf(&b, "%s: %d in flight, %d jobs wait: %s\n", id, pr.inFlight, pr.waiting.jobs, p.of(s.now, pr).since(s.now))
 	}
 	for k, x := range s.completer.all {
 		if len(x.waiting)+x.handled > 0 {

@@ -101,6 +101,9 @@ func (t *task) remember() {
 	}
 }
 
+// amount is what it takes of the window.
+func (t *task) amount() amount { return amount{1, t.lease.Size()} }
+
 // project is whose the job is.
 func (t *task) project() string {
 	if t.lease.Letter != nil {

@@ -60,7 +60,7 @@ func (s *schedule) grant(now time.Time, level int) (granted *batch, ended []*tas
 			continue
 		}
 		f.queue.take(b)
-		s.hold(now, f.project, -b.jobs)
+		s.letGo(b)
 		s.seal(b)
 		size := &f.project.size
 		out, callable := b.prepare(now, size.limit(now, s.cfg.MaxRecipients), size.refused)

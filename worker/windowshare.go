@@ -67,18 +67,34 @@ func (p *project) alone(slots int) float64 {
 	return max(rate, p.meter.rate)
 }
 
-// hold keeps count of the jobs that wait for a call.
-func (s *schedule) hold(now time.Time, p *project, jobs int) {
-	if p.waitingJobs == 0 && p.inFlight == 0 {
+// served is what of its jobs, as large as those that wait, the project would be served in a part of shareTime if it
+// had so many slots for itself.
+func (p *project) served(slots int, part float64) amount {
+	return p.waiting.times(p.alone(slots) * shareTime.Seconds() * part / float64(max(1, p.waiting.jobs)))
+}
+
+// hold and letGo keep count of what waits for a call.
+func (s *schedule) hold(now time.Time, p *project, a amount) {
+	if p.waiting.jobs == 0 && p.inFlight == 0 {
 		p.meter.start(now)
 	}
-	p.waitingJobs += jobs
-	s.waitingJobs += jobs
+	p.waiting, s.waiting = p.waiting.plus(a), s.waiting.plus(a)
+	s.recount(p)
+}
+
+func (s *schedule) letGo(b *batch) {
+	p := b.flow.project
+	p.waiting, s.waiting = p.waiting.minus(b.amount), s.waiting.minus(b.amount)
 	s.recount(p)
 }
 
 // filling reports whether so much of the window waits for calls that shares matter.
-func (s *schedule) filling() bool { return s.waitingJobs >= s.cfg.Window/4 }
+func (s *schedule) filling() bool { return s.waiting.fills(s.cfg.window()) >= 1./4 }
+
+// leastShare is what a project may always have waiting: enough for a few rounds of calls, unless it is large.
+func (s *schedule) leastShare() amount {
+	return amount{4 * s.cfg.Concurrency, s.cfg.window().bytes / 16}
+}
 
 // rebalanceAt is when rebalance is to be called next; zero: not until something changes.
 func (s *schedule) rebalanceAt() time.Time {
@@ -95,22 +111,22 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 		return nil
 	}
 	s.rebalanced = now
-	var wanted float64
+	var wanted float64 // of the window
 	for _, p := range s.projects {
-		wanted += min(float64(p.waitingJobs), p.alone(s.cfg.Concurrency)*shareTime.Seconds())
+		wanted += p.served(s.cfg.Concurrency, 1).atMost(p.waiting).fills(s.cfg.window())
 	}
-	fits := min(1, float64(s.cfg.Window)/2/max(1, wanted))
-	least := 4 * s.cfg.Concurrency
+	fits := min(1, 1./2/max(wanted, 1e-9))
+	least := s.leastShare()
 	var over []*project
 	for _, p := range s.projects {
 		rate := p.alone(s.cfg.Concurrency)
-		p.windowShare = max(least, int(rate*fits*shareTime.Seconds()))
+		p.windowShare = p.served(s.cfg.Concurrency, fits).atLeast(least)
 		switch {
 		case p.gate.wide, p.credential.failing(), rate == 0 && p.inFlight > 0 && now.Sub(p.meter.since) > shareTime:
 			// It fails, or its calls hang: who knows when its turn can come.
 			p.windowShare = least
 			deferred = append(deferred, s.deferExcess(now, p, 0)...)
-		case rate > 0 && p.waitingJobs > p.windowShare:
+		case rate > 0 && p.waiting.exceeds(p.windowShare):
 			over = append(over, p)
 		}
 	}
@@ -125,14 +141,14 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 // when the gate is probed.
 func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task {
 	var tasks []*task
-	excess := p.waitingJobs - p.windowShare
-	for level := len(p.flows) - 1; level >= 0 && excess > 0; level-- {
+	left := p.waiting
+	for level := len(p.flows) - 1; level >= 0; level-- {
 		if f := p.flows[level]; f != nil {
 			for _, b := range f.queue.takeIf(func(b *batch) bool {
-				if excess <= 0 || !b.deferrable(rate == 0) {
+				if !left.exceeds(p.windowShare) || !b.deferrable(rate == 0) {
 					return false
 				}
-				excess -= b.jobs
+				left = left.minus(b.amount)
 				return true
 			}) {
 				tasks = append(tasks, s.remove(now, b)...)

@@ -39,14 +39,14 @@ type world struct {
 	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
 	splitErr func() (applied bool, e error) // before or after it took effect
 	fetch    int                            // leases a worker gets at once at most; 0: all
-	window   int                            // leases that all workers hold at most; 0: any number
+	window   amount                         // what all workers hold of a stream at most; zero: any number
 
 	seq      uint64
 	standing map[*stored]bool // jobs that the queue keeps
 	ready    []*stored
 	news     chan struct{} // closed when ready grew
 	leases   map[*queue.Lease]*holding
-	holding  int // leases that have not ended
+	holding  map[string]amount // by stream: leases that have not ended
 
 	roots   []*root
 	calls   []call
@@ -92,6 +92,7 @@ type stored struct {
 // holding is a lease from the world's point of view.
 type holding struct {
 	stored  *stored
+	amount  amount
 	session *session
 	ended   string
 	durable bool // a deferral or split took effect, whatever was answered
@@ -122,7 +123,7 @@ type deferral struct {
 func newWorld(t testing.TB) *world {
 	return &world{
 		t: t, latency: 20 * time.Millisecond, news: make(chan struct{}),
-		parts: map[string]bool{}, standing: map[*stored]bool{}, leases: map[*queue.Lease]*holding{},
+		parts: map[string]bool{}, holding: map[string]amount{}, standing: map[*stored]bool{}, leases: map[*queue.Lease]*holding{},
 		letters: map[grave]queue.DeadLetter{},
 		told:    map[person]int{}, used: map[person]int{}, excused: map[person]bool{}, lapsed: map[person]time.Time{},
 	}
@@ -270,8 +271,8 @@ func (r *running) crash() {
 // end ends a lease, which makes room in the window. The caller holds mu.
 func (w *world) end(h *holding, how string) {
 	h.ended = how
-	w.holding--
-	if w.window > 0 {
+	w.holding[h.stored.lease.Stream] = w.holding[h.stored.lease.Stream].minus(h.amount)
+	if w.window != (amount{}) {
 		close(w.news)
 		w.news = make(chan struct{})
 	}

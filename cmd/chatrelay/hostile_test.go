@@ -167,9 +167,6 @@ func (h *hostile) under(f *figures, worker *process, addr string, attacks ...att
 		term.Thousands(len(taken)), calm.at(.9).Round(time.Millisecond), stressed.at(.9).Round(time.Millisecond), later.at(.9).Round(time.Millisecond))
 	for _, d := range []delays{stressed, later} {
 		f.bound(d.at(.9) < 2*calm.at(.9)+250*time.Millisecond, "nine tenths of the others' jobs within twice of before (and a quarter of a second)")
-		if d.at(.9) > 2*calm.at(.9)+4*time.Second {
-			t.Errorf("nine tenths of the others' jobs took %v, %v before", d.at(.9), calm.at(.9))
-		}
 	}
 	h.settled(attacks)
 	all := load{slices.Concat(before.jobs, during.jobs, after.jobs)}

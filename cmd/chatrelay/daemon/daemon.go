@@ -122,6 +122,7 @@ func Run(ctx context.Context, cfg Config) error {
 func (d *daemon) work(ctx context.Context, q *queue.Queue, jobs *queue.Jobs) error {
 	cfg := d.cfg.Worker
 	cfg.Now = q.Now
+	cfg.Window, cfg.WindowBytes = d.cfg.Jobs.Window, d.cfg.Jobs.WindowBytes
 	cfg.Credential = d.cfg.API.Credential
 	cfg.Hook = func(e worker.Event) { d.event(q, e) }
 	d.setNotReady(nil)
