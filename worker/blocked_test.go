@@ -131,10 +131,10 @@ func TestFailuresOfACredentialAreCountedFromTheLastSuccess(t *testing.T) {
 		for i := range sharedFailures - 1 {
 			c.ended(now, now, fmt.Sprint("p", i%2), false, forbidden, 0)
 		}
+		if c.gate.err != nil {
+			t.Fatalf("the credential is suspicious: %+v", c.gate)
+		}
 		c.ended(now, now, "well", false, &result{}, 0)
-	}
-	if c.gate.err != nil {
-		t.Errorf("the credential is suspicious: %+v", c.gate)
 	}
 }
 
