@@ -99,3 +99,66 @@ func TestDeferringIsBoundedInBytes(t *testing.T) {
 		t.Errorf("a job that was tried waits in its stream")
 	}
 }
+
+// Only a job of which nothing is known that does not stand in its stream may wait there.
+func TestUntouched(t *testing.T) {
+	fresh := func() *Lease {
+		return NewLease(&Lease{Stream: JobStream(Normal), Job: job("one", "m", "a", "b")}, nil)
+	}
+	if l := fresh(); !l.untouched(Deferral{Lease: l}) {
+		t.Error("a job that has just come is touched")
+	}
+	for name, touch := range map[string]func(*Lease, *Deferral){
+		"came due":             func(l *Lease, _ *Deferral) { l.Stream = LaterStream },
+		"deferred before":      func(l *Lease, _ *Deferral) { l.Deferrals = 1 },
+		"some were split off":  func(l *Lease, _ *Deferral) { l.Job.WovenIDs = l.Job.WovenIDs[:1] },
+		"invalid":              func(l *Lease, _ *Deferral) { l.Invalid = ErrInvalid },
+		"a letter":             func(l *Lease, _ *Deferral) { l.Letter = &DeadLetter{} },
+		"some are told":        func(_ *Lease, d *Deferral) { d.WovenIDs = []string{"a"} },
+		"letters not buried":   func(_ *Lease, d *Deferral) { d.Letters = []DeadLetter{{}} },
+		"called for":           func(_ *Lease, d *Deferral) { d.History.Attempts = 1 },
+		"replayed":             func(_ *Lease, d *Deferral) { d.History.Replays = 1 },
+		"called for uncertain": func(_ *Lease, d *Deferral) { d.History.Ambiguous = []Tried{{1, 1}} },
+	} {
+		l := fresh()
+		d := Deferral{Lease: l}
+		if touch(l, &d); l.untouched(d) {
+			t.Errorf("%s: nothing is known", name)
+		}
+	}
+}
+
+// The quota of a project bounds what of its jobs is added to NOTIFY_LATER, also between two looks at that.
+func TestRoomIsCountedBetweenLooks(t *testing.T) {
+	l := NewLease(&Lease{Stream: JobStream(Normal), Job: job("one", "m", "a")}, nil)
+	j := &Jobs{q: &Queue{}}
+	j.room.looked, j.room.messages = time.Now().Add(time.Hour), 10
+	j.room.quota, j.room.counted, j.room.waiting = map[string]int64{l.Stream: 3}, map[string]int64{projectA: 1}, map[string]int64{}
+	for i, want := range []int{inLater, inLater, inStream} {
+		if where, err := j.roomFor(t.Context(), l); where != want || err != nil {
+			t.Errorf("job %d waits in %d, want %d; %v", i, where, want, err)
+		}
+	}
+}
+
+// After the server's storage was full nothing is added for a while but what replaces a schedule: a job that a worker
+// deferred that died before its ack would come twice if it waited in its stream as well.
+func TestDeferringStopsWhereStorageWasFull(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	l := take(t, jobs, 1)[0]
+	l.Redelivered = true
+	for _, want := range []int{inLater, inStream, inLater} {
+		if where, err := jobs.roomFor(t.Context(), l); where != want || err != nil {
+			t.Errorf("waits in %d, want %d; %v", where, want, err)
+		}
+		jobs.room.filled()
+		if want == inStream {
+			if err := jobs.publishDeferrals(t.Context(), []Deferral{{Lease: l, At: time.Now().Add(time.Hour)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
