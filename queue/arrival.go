@@ -27,7 +27,7 @@ func (j *Jobs) arrive(n *session, msg *nats.Msg) {
 		_ = j.q.nc.Publish(lease.reply, []byte("-NAK"))
 		return
 	}
-	n.last, n.heard, n.brought = meta.Sequence.Consumer, time.Now(), true
+	n.last, n.heard = meta.Sequence.Consumer, time.Now()
 	j.well(s)
 	lease.LapseAt(lease.since.Add(s.ackWait))
 	s.window.came(msg.Size(), lease.size)

@@ -77,6 +77,12 @@ func (w *window) came(wire, memory int) {
 	}
 }
 
+// broughtNothing reports whether a pull that ended with so many jobs left is known, and brought none.
+func (w *window) broughtNothing(name string, left int) bool {
+	n, under := w.pulls[name]
+	return under && left == n
+}
+
 // over counts a pull that ended with so many jobs left; -1: all of them.
 func (w *window) over(name string, left int) {
 	n, under := w.pulls[name]
