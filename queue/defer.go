@@ -70,7 +70,7 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 		if err != nil {
 			return err
 		}
-		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
+		msg.Header.Set(jetstream.MsgIDHeader, deferralID(d.Lease))
 		if d.At.After(now) {
 			schedule(msg, laterSubject(job.ProjectID, d.Lease.Origin()), d.At)
 		}
@@ -78,6 +78,9 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 	}
 	return j.q.publishAll(ctx, msgs)
 }
+
+// deferralID is the id of all deferrals of one lease's job: the server stores the first of them.
+func deferralID(l *Lease) string { return "later." + l.Origin() }
 
 // laterSubject is where a schedule stands: a place of its own for each job, among those of its project.
 func laterSubject(projectID, origin string) string { return laterPrefix + projectID + "." + origin }

@@ -65,8 +65,14 @@ func (j Job) chunks(size int) (all []chunk, err error) {
 
 // Split implements [Holder]: what exceeds the limit is published as one due job, which is split again when its
 // turn comes. So no more of a large job is stored twice than there are calls under way for it. It goes to
-// NOTIFY_LATER because a stream full of large jobs could not take the rest of any.
+// NOTIFY_LATER because a stream full of large jobs could not take the rest of any. Of a job that a worker deferred
+// before it died nothing is split off: either the rest is a job already, or it was deferred with the others.
 func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
+	if l.Redelivered {
+		if deferred, err := j.q.deferredBefore(ctx, l); deferred || err != nil {
+			return err
+		}
+	}
 	rest, history := l.Job, l.History
 	rest.WovenIDs = l.Job.WovenIDs[limit:]
 	history.Ambiguous = triedOf(l.Ambiguous, limit, len(rest.WovenIDs))
