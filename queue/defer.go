@@ -55,10 +55,15 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error
 		if d.At.Sub(now) > maxDelay {
 			d.At = now.Add(maxDelay)
 		}
+		var letters []*nats.Msg
 		for _, letter := range d.Letters {
-			msgs = append(msgs, postponed(d.Lease, letter, d.At, d.At.After(now), int(j.q.nc.MaxPayload()))...)
+			letters = append(letters, postponed(d.Lease, letter, d.At, d.At.After(now), int(j.q.nc.MaxPayload()))...)
 		}
+		msgs = append(msgs, letters...)
 		if d.WovenIDs != nil && len(d.WovenIDs) == 0 {
+			if len(letters) == 1 { // all that is left of the job
+				letters[0].Header.Set(jetstream.MsgIDHeader, deferralID(d.Lease))
+			}
 			continue
 		}
 		job := d.Lease.Job

@@ -43,6 +43,28 @@ func TestCrashWhileDeferringRepeatsNothing(t *testing.T) {
 	}
 }
 
+// A worker that dies between postponing the letter that is all that is left of a job and acking it repeats no call.
+func TestCrashWhilePostponingALetter(t *testing.T) {
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a", "b"))
+	jobs := openJobs(t, q, JobsConfig{})
+	first := take(t, jobs, 1)[0]
+	d := Deferral{Lease: first, At: time.Now().Add(time.Hour), WovenIDs: []string{}, Letters: []DeadLetter{{
+		JobID: "one", ProjectID: projectA, Priority: Normal, Message: "m", WovenIDs: []string{"a"}, Reason: Rejected, Origin: first.Origin(),
+	}}}
+	if err := jobs.publishDeferrals(deadline(t), []Deferral{d}); err != nil { // what Defer does up to the crash
+		t.Fatal(err)
+	}
+	first.Release()
+	again := take(t, jobs, 1)[0]
+	if err := Defer(deadline(t), []Deferral{{Lease: again, At: time.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(t, q, LaterStream); n != 1 {
+		t.Errorf("%d wait, want the letter", n)
+	}
+}
+
 // A large job that a worker deferred whole before it died is not split by the next one: the rest would come twice.
 // What was split off before is known, and not published again.
 func TestCrashWhileDeferringALargeJob(t *testing.T) {
