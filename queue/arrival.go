@@ -32,6 +32,9 @@ func (j *Jobs) arrive(n *session, msg *nats.Msg) {
 	lease.LapseAt(lease.since.Add(s.ackWait))
 	s.window.came(msg.Size(), lease.size)
 	defer signal(s.wake)
+	if _, done := s.removed[lease.place()]; done {
+		return // it was delivered a moment before it was taken out of the stream
+	}
 	if earlier := s.held[lease.place()]; earlier != nil {
 		// The lease lapsed, or its consumer was made anew, and the server delivered the job again, to the
 		// worker that still holds it. The job is not handed out twice; the lease it has is renewed.
