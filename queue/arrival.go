@@ -44,6 +44,7 @@ func (j *Jobs) arrive(n *session, msg *nats.Msg) {
 		return
 	}
 	if !s.window.holds(lease.size) {
+		s.window.refused = lease.size
 		_ = j.q.nc.Publish(lease.reply, []byte("-NAK")) // if it is lost, the job comes back when the lease lapses
 		return
 	}
