@@ -32,19 +32,24 @@ func TestConsumerThatWentBack(t *testing.T) {
 	}
 	pause(time.Now().Add(time.Hour))
 	publishMany(t, q, 1, n)
+	stop := func() {
+		t.Helper()
+		b.Stop()
+		eventually(t, "the connection is lost", func() bool { return !q.Connected() })
+	}
 	restart := func(from string) {
 		t.Helper()
 		b = newServer(t, broker.Config{Dir: from, Port: port})
 		eventually(t, "the connection is restored", q.Connected)
 		pause(time.Time{})
 	}
-	b.Stop()
+	stop()
 	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
 	restart(dir)
 	later := take(t, jobs, n-1)
-	b.Stop()
+	stop()
 	restart(backup)
 	eventually(t, "the acks are confirmed", func() bool { return Ack(deadline(t), append(later, first...)) == nil })
 	if left := stored(t, q, JobStream(Normal)); left != 0 || jobs.Held() != 0 {
@@ -62,9 +67,14 @@ func TestConsumerThatWentBackBehindAFullWindow(t *testing.T) {
 	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
 		t.Fatal(err)
 	}
+	stop := func() {
+		t.Helper()
+		b.Stop()
+		eventually(t, "the connection is lost", func() bool { return !q.Connected() })
+	}
 	const n = 40
 	publishMany(t, q, 0, n)
-	b.Stop()
+	stop()
 	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +82,7 @@ func TestConsumerThatWentBackBehindAFullWindow(t *testing.T) {
 	eventually(t, "the connection is restored", q.Connected)
 	jobs := openJobs(t, q, JobsConfig{Window: n})
 	held := take(t, jobs, n)
-	b.Stop()
+	stop()
 	newServer(t, broker.Config{Dir: backup, Port: port})
 	eventually(t, "the connection is restored", q.Connected)
 	eventually(t, "the acks are confirmed", func() bool { return Ack(deadline(t), held) == nil })
