@@ -141,7 +141,7 @@ func (j *Jobs) publishAgain(l *Lease) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ackPatience)
 	defer cancel()
-	if err := j.publishDeferrals(ctx, []Deferral{{Lease: l, At: j.q.Now(), History: l.History}}); err != nil {
+	if err := j.publishDeferrals(ctx, []Deferral{{Lease: l, At: j.q.Now(), History: l.History}})[0]; err != nil {
 		j.cfg.OnError(fmt.Errorf("give back %s, whose stream is gone: %w; it is lost", l.Origin(), err))
 	}
 }
