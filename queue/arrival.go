@@ -75,7 +75,7 @@ func newLease(stream string, msg *nats.Msg, meta *nats.MsgMetadata) *Lease {
 	default:
 		l.History = decodeHistory(msg.Header)
 	}
-	if l.PublishedAt.IsZero() { // it comes for the first time
+	if l.PublishedAt.IsZero() || l.PublishedAt.After(meta.Timestamp) { // it comes for the first time, or nobody knows
 		l.PublishedAt = meta.Timestamp
 	}
 	if l.Letter == nil && l.Invalid == nil {
