@@ -52,7 +52,7 @@ func TestCrashWhilePostponingALetter(t *testing.T) {
 	d := Deferral{Lease: first, At: time.Now().Add(time.Hour), WovenIDs: []string{}, Letters: []DeadLetter{{
 		JobID: "one", ProjectID: projectA, Priority: Normal, Message: "m", WovenIDs: []string{"a"}, Reason: Rejected, Origin: first.Origin(),
 	}}}
-	if err := jobs.publishDeferrals(deadline(t), []Deferral{d}); err != nil { // what Defer does up to the crash
+	if err := jobs.publishDeferrals(deadline(t), []Deferral{d})[0]; err != nil { // what Defer does up to the crash
 		t.Fatal(err)
 	}
 	first.Release()
@@ -80,7 +80,7 @@ func TestCrashWhileDeferringALargeJob(t *testing.T) {
 			}
 			d.WovenIDs = []string{"a", "b"}
 		}
-		if err := jobs.publishDeferrals(deadline(t), []Deferral{d}); err != nil { // what Defer does up to the crash
+		if err := jobs.publishDeferrals(deadline(t), []Deferral{d})[0]; err != nil { // what Defer does up to the crash
 			t.Fatal(err)
 		}
 		want := stored(t, q, LaterStream)

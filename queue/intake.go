@@ -183,6 +183,7 @@ func (j *Jobs) receive(n *session, msg *nats.Msg) {
 			n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))
 		}
 	case moved:
+		s.sure.Store(0) // another leader may not have come as far
 		n.finish(nil)
 	case hopeless:
 		n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))

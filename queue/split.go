@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // parts splits the job into jobs of at most limit recipients, all with the same id.
@@ -76,12 +75,15 @@ func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	rest, history := l.Job, l.History
 	rest.WovenIDs = l.Job.WovenIDs[limit:]
 	history.Ambiguous = triedOf(l.Ambiguous, limit, len(rest.WovenIDs))
-	msg, err := requeueMessage(l, rest, history)
+	parts, err := requeueMessages(l, rest, history, fmt.Sprintf("part.%s.%d", l.Origin(), limit), int(j.q.nc.MaxPayload()))
 	if err != nil {
 		return err
 	}
-	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d", l.Origin(), limit))
-	if err := j.q.publishAll(ctx, []*nats.Msg{msg}); err != nil {
+	var msgs []*nats.Msg
+	for _, p := range parts {
+		msgs = append(msgs, p.Msg)
+	}
+	if err := j.q.publishAll(ctx, msgs); err != nil {
 		return fmt.Errorf("split %s: %w", l.Origin(), err)
 	}
 	return nil
