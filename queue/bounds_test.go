@@ -110,6 +110,31 @@ func TestDecodedJobPinsLittle(t *testing.T) {
 	}
 }
 
+// What a lease takes in memory is charged, which for many short recipients is far more than their payload: each has
+// a place in the job, in a batch and in a call.
+func TestSizeOfALease(t *testing.T) {
+	const n = 10_000
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = "w"
+	}
+	dead := letter("one", 1, ids...)
+	dead.Failures = nil
+	for name, c := range map[string]struct {
+		lease *Lease
+		least int
+	}{
+		"recipients": {&Lease{Job: job("one", "m", ids...)}, n * 64},
+		"a letter":   {&Lease{Letter: &dead}, n * 32},
+		"a payload":  {&Lease{Raw: make([]byte, n)}, n},
+		"headers":    {&Lease{History: History{Headers: map[string][]string{"A": {strings.Repeat("v", n)}}}}, n},
+	} {
+		if l := NewLease(c.lease, nil); l.Size() < c.least {
+			t.Errorf("%s: %d bytes are charged, want %d at least", name, l.Size(), c.least)
+		}
+	}
+}
+
 // recipientsOf is the JSON of a list of recipients that takes exactly so many bytes.
 func recipientsOf(bytes int) string {
 	var b strings.Builder

@@ -1,8 +1,10 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,11 +97,14 @@ func TestEveryLetterFits(t *testing.T) {
 	}
 	many := letter("many", 1, ids...)
 	long := letter("long", 2, "a", "b")
-	long.Message = strings.Repeat("☕", 100_000)
+	long.Message = "m" + strings.Repeat("☕", 100_000) // a character is cut nowhere
 	control := letter("control", 3, "a")
 	control.Message = strings.Repeat("\x01", 60_000)
 	giant := letter("giant", 4, strings.Repeat("w", 200_000))
+	both := letter("both", 9, strings.Repeat("w", 200_000)) // is cut, and cut again
+	both.Message = strings.Repeat("m", 100_000)
 	raw := invalidLetter(&Lease{Stream: "NOTIFY_NORMAL", Seq: 5, Priority: Normal, Invalid: ErrInvalid, Raw: []byte(garbage(500_000))})
+	raw.Headers = map[string][]string{"A": {strings.Repeat("v", 8<<10)}}
 	text := letter("\xff", 6, "\xff")
 	text.Origin, text.Reason, text.Priority, text.ProjectID, text.FailedAt = "a b.c>\xff", "x y", "\x00", "*", time.Unix(1<<60, 0)
 	text.History = History{Attempts: -1, PublishedAt: time.Unix(-1<<60, 0), LastError: "\xff\r\n", Headers: map[string][]string{"X\r": {"y"}, "Z": {"\r\n"}}}
@@ -107,7 +112,7 @@ func TestEveryLetterFits(t *testing.T) {
 	headers.Headers = map[string][]string{"A": {strings.Repeat("v", 40<<10)}}
 	headers.Message = strings.Repeat("m", 40<<10)
 	fine := letter("fine", 8, "a")
-	if failed, err := q.Bury(deadline(t), []DeadLetter{many, long, control, giant, raw, text, headers, fine}); err != nil {
+	if failed, err := q.Bury(deadline(t), []DeadLetter{many, long, control, giant, both, raw, text, headers, fine}); err != nil {
 		t.Fatal(failed, err)
 	}
 	found := map[string][]DeadLetter{}
@@ -130,7 +135,7 @@ func TestEveryLetterFits(t *testing.T) {
 	if strings.Join(got, "") != strings.Join(ids, "") || len(found["many"]) < 3 {
 		t.Errorf("%d parts hold %d recipients", len(found["many"]), len(got))
 	}
-	for name, whole := range map[string]string{"long": long.Message, "control": control.Message, "giant": giant.Message} {
+	for name, whole := range map[string]string{"long": long.Message, "control": control.Message, "giant": giant.Message, "both": both.Message} {
 		l := found[name][0]
 		if len(found[name]) != 1 || l.MessageSize != len(whole) || l.MessageSHA256 != hash([]byte(whole)) || !strings.HasPrefix(whole, l.Message) {
 			t.Errorf("%s: %d letters, message of %d, %d kept", name, len(found[name]), l.MessageSize, len(l.Message))
@@ -139,8 +144,8 @@ func TestEveryLetterFits(t *testing.T) {
 			t.Errorf("replay %s: %v", name, err)
 		}
 	}
-	if l := found[""][0]; l.RawSize != 500_000 || l.RawSHA256 != hash(raw.Raw) || len(l.Raw) < 16<<10 {
-		t.Errorf("raw of %d bytes, %d kept", l.RawSize, len(l.Raw))
+	if l := found[""][0]; l.RawSize != 500_000 || l.RawSHA256 != hash(raw.Raw) || len(l.Raw) < 16<<10 || len(l.Headers) != 0 || len(raw.Headers) != 1 {
+		t.Errorf("raw of %d bytes, %d kept; %d headers, and %d of the lease", l.RawSize, len(l.Raw), len(l.Headers), len(raw.Headers))
 	}
 	if l := found["headers"][0]; len(l.Headers) != 0 || l.Message != headers.Message {
 		t.Errorf("kept %d headers", len(l.Headers))
@@ -176,6 +181,43 @@ func TestOneLetterFails(t *testing.T) {
 	}
 	if failed, err := q.Bury(deadline(t), []DeadLetter{big, letter("three", 3, "a")}); !errors.Is(err, ErrNoStream) || len(failed) != 2 {
 		t.Errorf("without a stream: failed %v, %v", failed, err)
+	}
+}
+
+// A letter of which one part is not stored counts as not stored, whichever part it is.
+func TestOnePartOfALetterFails(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	var ids []string
+	for i := range 400 { // the last part is small
+		ids = append(ids, fmt.Sprintf("%0*d", 10+240*(1-i/200), i))
+	}
+	limit(t, q, DeadStream, func(c *jetstream.StreamConfig) { c.MaxMsgSize, c.MaxBytes = 32<<10, 20_000 })
+	failed, err := q.Bury(deadline(t), []DeadLetter{letter("one", 1, ids...)})
+	if !errors.Is(err, ErrFull) || !slices.Equal(failed, []int{0}) || stored(t, q, DeadStream) == 0 {
+		t.Errorf("failed %v, %v; %d parts are stored", failed, err, stored(t, q, DeadStream))
+	}
+}
+
+// What the server does not answer in time is not buried, nor is what was to follow.
+func TestBuryWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	if err := q.js.DeleteStream(t.Context(), DeadStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.nc.Subscribe(deadPrefix+">", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	all := []DeadLetter{letter("one", 1, "a"), letter("two", 2, "a"), letter("three", 3, "a")}
+	brief, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	over, end := context.WithCancel(t.Context())
+	end()
+	for _, ctx := range []context.Context{brief, over} {
+		if failed, err := q.Bury(ctx, all); !errors.Is(err, ctx.Err()) || !slices.Equal(failed, []int{0, 1, 2}) {
+			t.Errorf("failed %v, %v", failed, err)
+		}
 	}
 }
 

@@ -113,7 +113,7 @@ func (p *patrol) walk(ctx context.Context) (found bool, err error) {
 		case !readable:
 			letters = append(letters, m.letter(now))
 			foreign = append(foreign, m.lease().place())
-		case now.Sub(at) > overdueAfter && now.Sub(m.stored) > overdueAfter: // not one that was just written anew
+		case m.overdue(at, now):
 			again = append(again, m.again())
 		}
 	}
@@ -175,6 +175,12 @@ func (m scheduled) due() (at time.Time, readable bool) {
 		return at, err == nil
 	}
 	return m.stored.Add(maxDelay), true
+}
+
+// overdue reports whether the server has forgotten a schedule that was due at a time. One that was just written anew
+// it has not.
+func (m scheduled) overdue(at, now time.Time) bool {
+	return now.Sub(at) > overdueAfter && now.Sub(m.stored) > overdueAfter
 }
 
 // again is the message by which the schedule replaces itself. It has no id: the server knows that already.

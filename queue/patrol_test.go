@@ -138,6 +138,12 @@ func TestMessageWithoutATimeBecomesALetter(t *testing.T) {
 		}
 	}
 	later(t, q, 3, time.Now().Add(time.Hour))
+	foreign := &nats.Msg{Subject: "notify.later." + projectA + ".every", Header: nats.Header{}}
+	foreign.Header.Set(headerSchedule, "@every 1h") // which fires
+	foreign.Header.Set(headerTarget, duePrefix+"normal."+projectA)
+	if _, err := q.js.PublishMsg(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
 	p := patrol{q: q}
 	if found, err := p.walk(t.Context()); !found || err != nil {
 		t.Fatalf("the patrol found %v, %v", found, err)
@@ -146,10 +152,48 @@ func TestMessageWithoutATimeBecomesALetter(t *testing.T) {
 	if len(all) != 2 || all[0].Reason != Invalid || string(all[0].Raw) != "lost" || all[0].ProjectID != UnknownProject || all[1].ProjectID != projectA {
 		t.Errorf("letters %+v", all)
 	}
-	if st := statusOf(t, q); st.Scheduled != 3 || st.Dead != 2 {
+	if st := statusOf(t, q); st.Scheduled != 4 || st.Dead != 2 {
 		t.Errorf("status %+v", st)
 	}
 	if found, err := p.walk(t.Context()); found || err != nil {
 		t.Errorf("found once more: %v, %v", found, err)
+	}
+}
+
+// A patrol reads on where it ended, leaves nothing out, and then begins anew.
+func TestPatrolReadsEverything(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	var msgs []*nats.Msg
+	for i := range patrolMessages + 1 {
+		msgs = append(msgs, &nats.Msg{Subject: fmt.Sprintf("notify.later.%s.%d", projectA, i)})
+	}
+	p := patrol{q: q}
+	for range 2 {
+		if err := q.publishAll(t.Context(), msgs); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []bool{true, true, false} {
+			if found, err := p.walk(t.Context()); found != want || err != nil {
+				t.Errorf("step %d: found %v, %v", i, found, err)
+			}
+		}
+		if n := stored(t, q, LaterStream); n != 0 {
+			t.Errorf("%d messages were left out", n)
+		}
+	}
+}
+
+// A schedule is overdue if it should have fired half a minute ago, and was not written anew since.
+func TestWhatWasJustWrittenIsNotOverdue(t *testing.T) {
+	now := time.Now()
+	old, fresh := now.Add(-overdueAfter-time.Second), now.Add(-overdueAfter+time.Second)
+	for _, c := range []struct {
+		at, stored time.Time
+		want       bool
+	}{{old, old, true}, {fresh, old, false}, {old, fresh, false}} {
+		if got := (scheduled{stored: c.stored}).overdue(c.at, now); got != c.want {
+			t.Errorf("due %v ago, stored %v ago: overdue %v", now.Sub(c.at), now.Sub(c.stored), got)
+		}
 	}
 }

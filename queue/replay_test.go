@@ -72,6 +72,32 @@ func TestReplayAfterACrashInBetween(t *testing.T) {
 	}
 }
 
+// A job whose letter was replayed before its worker, which crashed, could ack it is buried once more at the same
+// place; and a stream of letters that was made anew begins with the same numbers. Neither is taken for a replay that
+// was made before.
+func TestReplayOfALetterThatCameAgain(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	dead := letter("one", 7, "a")
+	for i, seq := range []uint64{1, 2, 1} {
+		if i == 2 {
+			if err := q.js.DeleteStream(t.Context(), DeadStream); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bury(t, q, dead)
+		if err := q.Replay(deadline(t), seq); err != nil {
+			t.Fatal(err)
+		}
+		if n := stored(t, q, LaterStream); n != i+1 {
+			t.Fatalf("%d jobs after %d replays", n, i+1)
+		}
+	}
+}
+
 // Rule 6, the other half: what could not be published is not deleted. A full quota is no reason.
 func TestReplayKeepsTheLetterOrGoesAroundTheQuota(t *testing.T) {
 	q := newQueue(t)

@@ -73,6 +73,41 @@ func TestStatusCounts(t *testing.T) {
 	}
 }
 
+// What came due and is held counts as held; the oldest job of any priority counts; all that workers gave back counts,
+// and what they all saw counts once.
+func TestStatusOfWhatCameDue(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Urgent, job("u", "m", "w"), job("due", "m", "w"))
+	jobs := openJobs(t, q, JobsConfig{})
+	for _, l := range take(t, jobs, 2) {
+		if l.Job.ID == "due" {
+			if err := Defer(t.Context(), []Deferral{{Lease: l, At: time.Now()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	take(t, jobs, 1)
+	for i := range 2 {
+		stop, err := q.Announce(nil, func() WorkerState { return WorkerState{Overdue: 3 + i, Delayed: 10} })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+	}
+	var st Status
+	eventually(t, "both workers answer", func() bool {
+		var err error
+		if st, err = q.Status(t.Context(), 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		return len(st.Workers) == 2
+	})
+	if st.Held != 2 || st.Due != 0 || st.Scheduled != 0 || st.OldestAge == 0 || st.OldestAge != st.Priorities[0].OldestAge || st.Overdue != 4 || st.Delayed != 20 {
+		t.Errorf("status %+v", st)
+	}
+}
+
 func TestStatusWithoutStreams(t *testing.T) {
 	q, _ := newQueueAt(t)
 	if _, err := q.Status(t.Context(), time.Millisecond); err == nil {

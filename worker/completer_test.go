@@ -215,3 +215,49 @@ func TestManyAcksDoNotWait(t *testing.T) {
 		}
 	})
 }
+
+// Letters that could not be stored for a while make the next attempts short, until one is stored. Letters that come
+// back are buried like others, and never by those who ack; jobs that came due have batchers of their own.
+func TestBurialsAreTriedPatientlyAgain(t *testing.T) {
+	c, now := newCompleter(), time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	try := func(buried, unburied int) (impatient bool) {
+		t.Helper()
+		c.add(now, newTask(&queue.Lease{Letter: &queue.DeadLetter{}, Stream: queue.LaterStream, Priority: queue.Urgent}))
+		w := c.next(now)
+		if w == nil || w.ending != bury || w.stream != streams-1 {
+			t.Fatalf("a letter that came back is in %+v", w)
+		}
+		w.buried, w.unburied = buried, unburied
+		c.done(now, w, nil)
+		now = now.Add(burialsFail)
+		return w.impatient
+	}
+	for i, step := range []struct {
+		buried, unburied int
+		impatient        bool
+	}{{0, 1, false}, {0, 1, true}, {1, 0, true}, {0, 1, false}} {
+		if got := try(step.buried, step.unburied); got != step.impatient {
+			t.Errorf("attempt %d: impatient %v", i, got)
+		}
+	}
+}
+
+// A handler that is answered shows that the server is there, whoever else waits for it.
+func TestAnswersBreakTheSilence(t *testing.T) {
+	c, now := newCompleter(), time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	c.hurry = true
+	var works []*work
+	for range 2 {
+		for range c.batchers[ack][1].MaxSize {
+			c.add(now, &task{lease: &queue.Lease{}, state: settled})
+		}
+		works = append(works, c.next(now))
+	}
+	answered := now.Add(time.Second)
+	if c.done(answered, works[0], nil); c.unacked()[1].silent != answered {
+		t.Errorf("silent since %v, an answer came at %v", c.unacked()[1].silent, answered)
+	}
+	if c.done(answered, works[1], nil); c.unacked()[1] != (unconfirmed{}) {
+		t.Errorf("%+v although all is confirmed", c.unacked()[1])
+	}
+}

@@ -13,7 +13,7 @@ import (
 // of the projects, and the waits grow for all of them together.
 type credential struct {
 	gate     gate
-	probing  bool // a call is in flight that probes it
+	probing  bool // a call is in flight that probes it; kept by permits
 	projects []*project
 }
 
@@ -35,9 +35,6 @@ func (c *credential) mayProbe(g *gate) time.Time {
 
 // ended learns from a call of a project, which may have probed it, and reports what that did to the gate.
 func (c *credential) ended(now, began time.Time, project string, probe bool, res *result, jitter float64) gateTurn {
-	if probe {
-		c.probing = false
-	}
 	switch err := res.err; {
 	case res.accepted():
 		wide := c.gate.wide

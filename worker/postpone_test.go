@@ -92,6 +92,20 @@ func TestOneLetterOfAJobIsPostponed(t *testing.T) {
 	})
 }
 
+// A graveyard that is full stays so for a while: there is no second attempt before the letter is put off.
+func TestFullGraveyardIsTriedOnce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.buryErr = func([]queue.DeadLetter) (int, error) { return 0, queue.ErrFull }
+		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
+		x := newTask(s.hold(w.publish(text("p", "hello", "a"))))
+		x.fail("a", queue.Rejected, "blocked", 200)
+		one := settlement{graveyard: s}
+		if one.settle(t.Context(), time.Now(), []*task{x}); len(one.postponed) != 1 || len(one.left) != 0 {
+			t.Errorf("%d postponed, %d left", len(one.postponed), len(one.left))
+		}
+	})
+}
+
 // What can neither be buried nor put off is held until one of them works, and told of nobody twice.
 func TestNeitherBuriedNorDeferred(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

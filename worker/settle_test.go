@@ -1,10 +1,12 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chatrelay/chatrelay/chatapi"
@@ -164,6 +166,56 @@ func TestSettleWhileNobodyCanBeBuried(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What was split off by an attempt that failed does not come back with the rest of its job as well, and while it
+// cannot be found out whether it was, nothing comes back.
+func TestDeferredAfterASplitThatFailed(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.splitErr = func() (bool, error) { return true, errDown }
+		s := &session{w: w, held: map[person]map[*queue.Lease]bool{}}
+		x := newTask(s.hold(w.publish(text("p", "hello", people("a", 8)...))))
+		x.exceed(5)
+		if err := x.splitOff(t.Context(), 5); err == nil {
+			t.Fatal("the split did not fail")
+		}
+		x.returnAt(time.Now())
+		one := settlement{graveyard: s}
+		if one.settle(t.Context(), time.Now(), []*task{x}); one.err == nil || len(one.left) != 1 || len(w.defers) != 0 {
+			t.Fatalf("%v; %d left, %d deferred", one.err, len(one.left), len(w.defers))
+		}
+		w.splitErr = nil
+		two := settlement{graveyard: s}
+		if two.settle(t.Context(), time.Now(), one.left); two.err != nil || len(w.defers) != 1 || w.splits != 1 {
+			t.Fatalf("%v; %d deferred, %d splits", two.err, len(w.defers), w.splits)
+		}
+		w.finish(w.start(Config{}), time.Minute)
+		for _, id := range people("a", 8) {
+			if n := w.timesTold("p", "hello", id); n != 1 {
+				t.Errorf("%s was told %d times", id, n)
+			}
+		}
+	})
+}
+
+// An attempt to end leases that is never answered is given up.
+func TestSilentServerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTask(queue.NewLease(&queue.Lease{Job: text("p", "hello", "a")}, silentHolder{}))
+		x.deliver()
+		begin, s := time.Now(), settlement{}
+		if s.settle(t.Context(), begin, []*task{x}); s.err == nil || len(s.left) != 1 || time.Since(begin) != settleTimeout {
+			t.Errorf("%v after %v, %d left", s.err, time.Since(begin), len(s.left))
+		}
+	})
+}
+
+// silentHolder never answers.
+type silentHolder struct{ queue.Holder }
+
+func (silentHolder) Ack(ctx context.Context, _ []*queue.Lease) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // A deferral that failed may have taken effect. So it is tried again, even if the lease has lapsed meanwhile:

@@ -41,7 +41,7 @@ func (t *task) splitOff(ctx context.Context, limit int) error {
 		return err
 	}
 	t.open -= len(t.over)
-	t.over, t.splitAt = nil, 0
+	t.over = nil
 	return nil
 }
 

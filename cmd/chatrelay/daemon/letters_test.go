@@ -58,8 +58,14 @@ func TestLettersThatCannotBeWritten(t *testing.T) {
 		t.Error("the end is not told")
 	}
 	// Another worker may store what this one could not.
-	event(worker.EventUnburied, 3*time.Minute, "p00")
-	if event(worker.EventCall, 14*time.Minute) != ended {
+	if event(worker.EventUnburied, 3*time.Minute, "p00") != began {
+		t.Error("that it begins again is not told")
+	}
+	board.event(now.Add(4*time.Minute), worker.Event{Kind: worker.EventUnburied, Letters: []queue.DeadLetter{{ProjectID: "p07"}}, Err: errors.New("no answer")})
+	if c := board.condition(now.Add(4 * time.Minute)); c.Detail != "no answer" || !c.Since.Equal(now.Add(3*time.Minute)) {
+		t.Errorf("the condition is %+v; want the last cause", c)
+	}
+	if event(worker.EventCall, 15*time.Minute) != ended {
 		t.Error("it never ends")
 	}
 	var b bytes.Buffer
