@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -91,7 +92,7 @@ func (d Deferral) messages(now time.Time, maxPayload int) (msgs []*nats.Msg, err
 	}
 	d.History.Deferrals = d.Lease.Deferrals + 1
 	parts, err := requeueMessages(d.Lease, job, d.History, deferralID(d.Lease), maxPayload)
-	for _, p := range parts {
+	for _, p := range slices.Backward(parts) { // the one with the job's id comes last: where it is known, all are
 		if d.At.After(now) {
 			schedule(p.Msg, laterSubject(job.ProjectID, d.Lease.Origin()+p.which), d.At)
 		}
