@@ -56,6 +56,9 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 			if err := j.q.remove(ctx, s.stream, l.place()); err != nil {
 				return fmt.Errorf("ack %s: %w", l.Origin(), err)
 			}
+			j.mu.Lock()
+			s.removed[l.place()] = time.Now()
+			j.mu.Unlock()
 			j.forget(l)
 			continue
 		}
@@ -74,6 +77,7 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 		return fmt.Errorf("ack %d jobs of %s: %w", len(acked), s.stream, errReplaced)
 	}
 	if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
+		s.sure.Store(0) // a consumer that does not know of the job does not answer
 		return fmt.Errorf("ack %s: %w", last.Origin(), err)
 	}
 	if j.q.nc.Stats().Reconnects != before || !j.isSure(s) {
@@ -137,7 +141,7 @@ func (j *Jobs) publishAgain(l *Lease) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), ackPatience)
 	defer cancel()
-	if err := j.publishDeferrals(ctx, []Deferral{{Lease: l, At: j.q.Now(), History: l.History}}); err != nil {
+	if err := j.publishDeferrals(ctx, []Deferral{{Lease: l, At: j.q.Now(), History: l.History}})[0]; err != nil {
 		j.cfg.OnError(fmt.Errorf("give back %s, whose stream is gone: %w; it is lost", l.Origin(), err))
 	}
 }

@@ -27,11 +27,14 @@ func (j *Jobs) arrive(n *session, msg *nats.Msg) {
 		_ = j.q.nc.Publish(lease.reply, []byte("-NAK"))
 		return
 	}
-	n.last, n.heard, n.brought = meta.Sequence.Consumer, time.Now(), true
+	n.last, n.heard = meta.Sequence.Consumer, time.Now()
 	j.well(s)
 	lease.LapseAt(lease.since.Add(s.ackWait))
 	s.window.came(msg.Size(), lease.size)
 	defer signal(s.wake)
+	if _, done := s.removed[lease.place()]; done {
+		return // it was delivered a moment before it was taken out of the stream
+	}
 	if earlier := s.held[lease.place()]; earlier != nil {
 		// The lease lapsed, or its consumer was made anew, and the server delivered the job again, to the
 		// worker that still holds it. The job is not handed out twice; the lease it has is renewed.
@@ -41,6 +44,7 @@ func (j *Jobs) arrive(n *session, msg *nats.Msg) {
 		return
 	}
 	if !s.window.holds(lease.size) {
+		s.window.refused = lease.size
 		_ = j.q.nc.Publish(lease.reply, []byte("-NAK")) // if it is lost, the job comes back when the lease lapses
 		return
 	}
@@ -71,7 +75,7 @@ func newLease(stream string, msg *nats.Msg, meta *nats.MsgMetadata) *Lease {
 	default:
 		l.History = decodeHistory(msg.Header)
 	}
-	if l.PublishedAt.IsZero() { // it comes for the first time
+	if l.PublishedAt.IsZero() || l.PublishedAt.After(meta.Timestamp) { // it comes for the first time, or nobody knows
 		l.PublishedAt = meta.Timestamp
 	}
 	if l.Letter == nil && l.Invalid == nil {

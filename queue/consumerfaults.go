@@ -10,7 +10,7 @@ import (
 // anewConsumer is what puts right a setting of a consumer that the server does not change. What workers hold is
 // delivered once more then.
 func anewConsumer(stream string) string {
-	return "nats consumer rm " + stream + " " + ConsumerName + ", and create it anew"
+	return "nats consumer rm " + stream + " " + ConsumerName + ", and create it anew: chatrelay init"
 }
 
 // consumerFaults lists the settings of a consumer that strand or repeat jobs, those that are tight, and whether
@@ -34,7 +34,8 @@ func consumerFaults(info *jetstream.ConsumerInfo, stream string, maxPayload int6
 	unsafe(have.PriorityPolicy == jetstream.PriorityPolicyNone, anew, "it has a priority policy, must have none: it would serve some workers only, or none")
 	unsafe(have.MaxWaiting >= leastWaiting, anew, "its max_waiting is %d, must be %d or more: the pulls of several workers would drive each other out", have.MaxWaiting, leastWaiting)
 	unsafe(have.InactiveThreshold <= 0, edit("--interactive, and remove its inactive_threshold"), "its inactive_threshold is %v, must be none: it would be removed while no worker runs", have.InactiveThreshold)
-	unsafe(have.MaxDeliver <= 0, edit("--max-deliver=-1"), "its max_deliver is %d, must be unlimited: it strands jobs", have.MaxDeliver)
+	// Jobs that have reached it stay stranded when it is raised.
+	unsafe(have.MaxDeliver <= 0, anew, "its max_deliver is %d, must be unlimited: it strands jobs", have.MaxDeliver)
 	unsafe(have.FilterSubject == want.FilterSubject && len(have.FilterSubjects) == 0, anew, "its filter is %q%v, must be %q", have.FilterSubject, have.FilterSubjects, want.FilterSubject)
 	unsafe(!have.HeadersOnly, edit("--no-headers-only"), "its headers_only is true, must be false: jobs would come without their payload")
 	unsafe(len(have.BackOff) == 0, anew, "it has a backoff %v, must have none: leases would lapse before they are renewed", have.BackOff)

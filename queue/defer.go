@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,21 +26,25 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	if err == nil {
 		err = j.giveBack(back)
 	}
-	if err == nil {
-		err = j.publishDeferrals(ctx, deferrals)
+	if err != nil {
+		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
+	}
+	var leases []*Lease
+	for i, failed := range j.publishDeferrals(ctx, deferrals) {
+		if failed == nil {
+			leases = append(leases, deferrals[i].Lease)
+		} else if err == nil || errors.Is(failed, ErrFull) {
+			err = failed
+		}
 	}
 	if errors.Is(err, ErrFull) {
 		j.room.filled()
 	}
+	if failed := j.Ack(ctx, leases); failed != nil {
+		return errors.Join(err, failed)
+	}
 	if err != nil {
-		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
-	}
-	leases := make([]*Lease, len(deferrals))
-	for i, d := range deferrals {
-		leases[i] = d.Lease
-	}
-	if err := j.Ack(ctx, leases); err != nil {
-		return err
+		return fmt.Errorf("defer %d of %d jobs: %w", len(deferrals)-len(leases), len(deferrals), err)
 	}
 	if len(stay) > 0 {
 		return fmt.Errorf("defer %d jobs: %w: too much waits in %s, and too many jobs are held", len(stay), ErrFull, LaterStream)
@@ -47,37 +52,57 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	return nil
 }
 
-// publishDeferrals publishes the schedules.
-func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) error {
-	msgs := make([]*nats.Msg, 0, len(deferrals))
-	now := j.q.Now()
-	for _, d := range deferrals {
-		if d.At.Sub(now) > maxDelay {
-			d.At = now.Add(maxDelay)
+// publishDeferrals publishes the schedules, and gives an error or nil for each: one that cannot be stored keeps no
+// others from it.
+func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) []error {
+	var msgs []*nats.Msg
+	var owner []int // whose message it is
+	now, errs := j.q.Now(), make([]error, len(deferrals))
+	for i, d := range deferrals {
+		own, err := d.messages(now, int(j.q.nc.MaxPayload()))
+		errs[i] = err
+		for _, msg := range own {
+			msgs, owner = append(msgs, msg), append(owner, i)
 		}
-		for _, letter := range d.Letters {
-			msgs = append(msgs, postponed(d.Lease, letter, d.At, d.At.After(now), int(j.q.nc.MaxPayload()))...)
-		}
-		if d.WovenIDs != nil && len(d.WovenIDs) == 0 {
-			continue
-		}
-		job := d.Lease.Job
-		if d.WovenIDs != nil {
-			job.WovenIDs = d.WovenIDs
-		}
-		d.History.Deferrals = d.Lease.Deferrals + 1
-		msg, err := requeueMessage(d.Lease, job, d.History)
-		if err != nil {
-			return err
-		}
-		msg.Header.Set(jetstream.MsgIDHeader, "later."+d.Lease.Origin())
-		if d.At.After(now) {
-			schedule(msg, laterSubject(job.ProjectID, d.Lease.Origin()), d.At)
-		}
-		msgs = append(msgs, msg)
 	}
-	return j.q.publishAll(ctx, msgs)
+	for m, err := range j.q.publishEach(ctx, msgs) {
+		if i := owner[m]; errs[i] == nil {
+			errs[i] = err
+		}
+	}
+	return errs
 }
+
+// messages are those by which the job and its letters come back.
+func (d Deferral) messages(now time.Time, maxPayload int) (msgs []*nats.Msg, err error) {
+	if d.At.Sub(now) > maxDelay {
+		d.At = now.Add(maxDelay)
+	}
+	for _, letter := range d.Letters {
+		msgs = append(msgs, postponed(d.Lease, letter, d.At, d.At.After(now), maxPayload)...)
+	}
+	job := d.Lease.Job
+	if d.WovenIDs != nil {
+		if job.WovenIDs = d.WovenIDs; len(d.WovenIDs) == 0 {
+			if len(msgs) == 1 { // all that is left of the job
+				msgs[0].Header.Set(jetstream.MsgIDHeader, deferralID(d.Lease))
+			}
+			return msgs, nil
+		}
+	}
+	d.History.Deferrals = d.Lease.Deferrals + 1
+	parts, err := requeueMessages(d.Lease, job, d.History, deferralID(d.Lease), maxPayload)
+	for _, p := range slices.Backward(parts) { // the one with the job's id comes last: where it is known, all are
+		if d.At.After(now) {
+			schedule(p.Msg, laterSubject(job.ProjectID, d.Lease.Origin()+p.which), d.At)
+		}
+		msgs = append(msgs, p.Msg)
+	}
+	return msgs, err
+}
+
+// deferralID is the id of all deferrals of one lease's job: the server stores the first of them.
+func deferralID(l *Lease) string { return "later." + l.Origin() }
 
 // laterSubject is where a schedule stands: a place of its own for each job, among those of its project.
 func laterSubject(projectID, origin string) string { return laterPrefix + projectID + "." + origin }
@@ -105,6 +130,38 @@ func requeueMessage(l *Lease, job Job, history History) (*nats.Msg, error) {
 	msg := &nats.Msg{Subject: duePrefix + string(l.Priority) + "." + job.ProjectID, Data: data, Header: nats.Header{}}
 	history.encode(msg.Header)
 	return msg, nil
+}
+
+// requeued is a message by which a job comes back, and which of several it is, such as -500; empty for the first.
+type requeued struct {
+	*nats.Msg
+	which string
+}
+
+// requeueMessages are those by which a job, or a part of it, comes back: one, unless max_payload was lowered below its
+// size after it was published. The id is that of the first.
+func requeueMessages(l *Lease, job Job, history History, id string, maxPayload int) (all []requeued, err error) {
+	whole, err := requeueMessage(l, job, history)
+	if err != nil {
+		return nil, err
+	}
+	chunks := []chunk{{whole.Data, 0, len(job.WovenIDs)}}
+	if room := maxPayload - headersSize(whole.Header) - scheduleRoom; len(whole.Data) > room {
+		if chunks, err = job.chunks(room); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range chunks {
+		r, own := requeued{Msg: &nats.Msg{Subject: whole.Subject, Data: c.data, Header: nats.Header{}}}, history
+		if c.first > 0 {
+			r.which = fmt.Sprint("-", c.first)
+		}
+		own.Ambiguous = triedOf(history.Ambiguous, c.first, c.count)
+		own.encode(r.Header)
+		r.Header.Set(jetstream.MsgIDHeader, id+r.which)
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 // publishAll publishes messages and waits until the server has answered to all of them. After an

@@ -42,3 +42,73 @@ func TestCrashWhileDeferringRepeatsNothing(t *testing.T) {
 		t.Errorf("%d jobs stored, want none: it was done", n)
 	}
 }
+
+// A worker that dies between postponing the letter that is all that is left of a job and acking it repeats no call.
+func TestCrashWhilePostponingALetter(t *testing.T) {
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a", "b"))
+	jobs := openJobs(t, q, JobsConfig{})
+	first := take(t, jobs, 1)[0]
+	d := Deferral{Lease: first, At: time.Now().Add(time.Hour), WovenIDs: []string{}, Letters: []DeadLetter{{
+		JobID: "one", ProjectID: projectA, Priority: Normal, Message: "m", WovenIDs: []string{"a"}, Reason: Rejected, Origin: first.Origin(),
+	}}}
+	if err := jobs.publishDeferrals(deadline(t), []Deferral{d})[0]; err != nil { // what Defer does up to the crash
+		t.Fatal(err)
+	}
+	first.Release()
+	again := take(t, jobs, 1)[0]
+	if err := Defer(deadline(t), []Deferral{{Lease: again, At: time.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := stored(t, q, LaterStream); n != 1 {
+		t.Errorf("%d wait, want the letter", n)
+	}
+}
+
+// A large job that a worker deferred whole before it died is not split by the next one: the rest would come twice.
+// What was split off before is known, and not published again.
+func TestCrashWhileDeferringALargeJob(t *testing.T) {
+	for _, split := range []bool{false, true} {
+		q := newQueue(t)
+		publish(t, q, Normal, job("one", "m", "a", "b", "c"))
+		jobs := openJobs(t, q, JobsConfig{})
+		first := take(t, jobs, 1)[0]
+		d := Deferral{Lease: first, At: time.Now().Add(time.Hour), History: first.History}
+		if split {
+			if err := first.Split(deadline(t), 2); err != nil {
+				t.Fatal(err)
+			}
+			d.WovenIDs = []string{"a", "b"}
+		}
+		if err := jobs.publishDeferrals(deadline(t), []Deferral{d})[0]; err != nil { // what Defer does up to the crash
+			t.Fatal(err)
+		}
+		want := stored(t, q, LaterStream)
+		first.Release()
+		for _, again := range take(t, jobs, 1) {
+			if again.Stream == LaterStream {
+				continue // what was split off
+			}
+			if err := again.Split(deadline(t), 2); err != nil {
+				t.Fatal(err)
+			}
+			if err := Defer(deadline(t), []Deferral{{Lease: again, At: time.Now(), WovenIDs: []string{"a", "b"}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := stored(t, q, LaterStream); n != want {
+			t.Errorf("split before: %v: %d jobs wait, want %d", split, n, want)
+		}
+	}
+	q := newQueue(t) // and one of which nothing was recorded is split
+	publish(t, q, Normal, job("one", "m", "a", "b", "c"))
+	jobs := openJobs(t, q, JobsConfig{})
+	take(t, jobs, 1)[0].Release()
+	again := take(t, jobs, 1)[0]
+	if err := again.Split(deadline(t), 2); err != nil || !again.Redelivered {
+		t.Fatalf("%v, redelivered: %v", err, again.Redelivered)
+	}
+	if part := take(t, jobs, 1)[0]; len(part.Job.WovenIDs) != 1 || part.Job.WovenIDs[0] != "c" {
+		t.Errorf("the rest came as %v", part.Job.WovenIDs)
+	}
+}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -93,4 +94,33 @@ func publishError(err error) error {
 		return fmt.Errorf("%w (%w)", ErrNoStream, err)
 	}
 	return err
+}
+
+// conflict is the server's answer while an earlier attempt at the same publication is being stored.
+const conflict jetstream.ErrorCode = 10158
+
+// answered marks a failure as uncertain, unless the message was never sent or the server refused it.
+func answered(err error, never bool) error {
+	api, refused := errors.AsType[*jetstream.APIError](err)
+	if never || errors.Is(err, ErrNoStream) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) || refused && api.ErrorCode != conflict {
+		return err
+	}
+	return fmt.Errorf("%w; %w", err, ErrUncertain)
+}
+
+// retryable reports whether the same publication may succeed later. It may not after a final answer,
+// nor once the connection was closed for good.
+func retryable(err error) bool {
+	if errors.Is(err, ErrFull) {
+		return true
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok { // 429 and 5xx: the server is busy, or its cluster has no leader just now
+		return api.Code == 429 || api.Code >= 500 || api.ErrorCode == conflict
+	}
+	for _, final := range []error{ErrInvalid, ErrTooLarge, ErrDenied, ErrOtherPriority, nats.ErrConnectionClosed, context.Canceled} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
 }

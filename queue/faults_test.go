@@ -23,13 +23,13 @@ func TestFaultsOfEditedStreams(t *testing.T) {
 	}{
 		{"NOTIFY_NORMAL", "window", func(s *jetstream.StreamConfig) { s.Duplicates = 2 * time.Second }, false, "its duplicate_window is 2s, must be 2m0s or more", "nats stream edit NOTIFY_NORMAL --dupe-window=10m"},
 		{LaterStream, "window", func(s *jetstream.StreamConfig) { s.Duplicates = time.Minute }, false, "its duplicate_window is 1m0s, must be 2m0s or more", "nats stream edit NOTIFY_LATER --dupe-window=1h"},
-		{"NOTIFY_NORMAL", "ttl", func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, true, "its allow_msg_ttl is true, must be false", "create it anew"},
-		{LaterStream, "ttl", func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, true, "its allow_msg_ttl is true, must be false", "create it anew"},
-		{DeadStream, "ttl", func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, true, "its allow_msg_ttl is true, must be false", "create it anew"},
-		{"NOTIFY_NORMAL", "delete markers", func(s *jetstream.StreamConfig) { s.SubjectDeleteMarkerTTL = time.Minute }, true, "its allow_msg_ttl is true, must be false", "create it anew"},
+		{"NOTIFY_NORMAL", "ttl", func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, true, "its allow_msg_ttl is true, must be false", "nats stream restore DIR --config FILE"},
+		{LaterStream, "ttl", func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, true, "its allow_msg_ttl is true, must be false", "nats stream restore DIR --config FILE"},
+		{DeadStream, "ttl", func(s *jetstream.StreamConfig) { s.AllowMsgTTL = true }, true, "its allow_msg_ttl is true, must be false", "nats stream restore DIR --config FILE"},
+		{"NOTIFY_NORMAL", "delete markers", func(s *jetstream.StreamConfig) { s.SubjectDeleteMarkerTTL = time.Minute }, true, "its allow_msg_ttl is true, must be false", "nats stream restore DIR --config FILE"},
 		{"NOTIFY_NORMAL", "rollup", func(s *jetstream.StreamConfig) { s.AllowRollup = true }, false, "its allow_rollup_hdrs is true, must be false", "nats stream edit NOTIFY_NORMAL --no-allow-rollup"},
 		{DeadStream, "rollup", func(s *jetstream.StreamConfig) { s.AllowRollup = true }, false, "its allow_rollup_hdrs is true, must be false", "nats stream edit NOTIFY_DEAD --no-allow-rollup"},
-		{"NOTIFY_BULK", "sealed", func(s *jetstream.StreamConfig) { s.Sealed = true }, false, "it is sealed", "create it anew"},
+		{"NOTIFY_BULK", "sealed", func(s *jetstream.StreamConfig) { s.Sealed = true }, false, "it is sealed", "nats stream restore DIR --config FILE"},
 		{"NOTIFY_BULK", "sources", func(s *jetstream.StreamConfig) { s.Sources = []*jetstream.StreamSource{{Name: "ELSEWHERE"}} }, false, "it has sources, must have none", "nats stream edit NOTIFY_BULK --interactive"},
 		{"NOTIFY_BULK", "republish", func(s *jetstream.StreamConfig) {
 			s.RePublish = &jetstream.RePublish{Source: ">", Destination: "copies.>"}
@@ -38,7 +38,7 @@ func TestFaultsOfEditedStreams(t *testing.T) {
 			s.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "notify.jobs.bulk.*", Destination: "notify.jobs.bulk.x"}
 		}, false, "it has a subject_transform, must have none", "nats stream edit NOTIFY_BULK --no-transform"},
 		{"NOTIFY_BULK", "no_ack", func(s *jetstream.StreamConfig) { s.NoAck = true }, false, "its no_ack is true, must be false", "nats stream edit NOTIFY_BULK --ack"},
-		{"NOTIFY_BULK", "async", func(s *jetstream.StreamConfig) { s.PersistMode = jetstream.AsyncPersistMode }, true, "its persist_mode is async", "create it anew"},
+		{"NOTIFY_BULK", "async", func(s *jetstream.StreamConfig) { s.PersistMode = jetstream.AsyncPersistMode }, true, "its persist_mode is async", "nats stream restore DIR --config FILE"},
 		{"NOTIFY_BULK", "age", func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, false, "its max_age is 1h0m0s, must be 0", "nats stream edit NOTIFY_BULK --max-age=0s"},
 		{DeadStream, "age", func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, false, "its max_age is 1h0m0s, must be 0", "nats stream edit NOTIFY_DEAD --max-age=0s"},
 		{"NOTIFY_BULK", "discard", func(s *jetstream.StreamConfig) { s.Discard = jetstream.DiscardOld }, false, "its discard policy is DiscardOld, must be DiscardNew", "nats stream edit NOTIFY_BULK --discard=new"},
@@ -52,8 +52,10 @@ func TestFaultsOfEditedStreams(t *testing.T) {
 		{LaterStream, "schedules", func(s *jetstream.StreamConfig) { s.AllowMsgSchedules = false }, true, "its allow_msg_schedules is false, must be true", "nats stream edit NOTIFY_LATER --allow-schedules"},
 		{DeadStream, "letters", func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 2 }, false, "its max_msgs_per_subject is 2, must be 1", "nats stream edit NOTIFY_DEAD --max-msgs-per-subject=1"},
 		{DeadStream, "per subject", func(s *jetstream.StreamConfig) { s.DiscardNewPerSubject = true }, false, "its discard_new_per_subject is true, must be false", "nats stream edit NOTIFY_DEAD --no-discard-per-subject"},
-		{DeadStream, "consumers", func(s *jetstream.StreamConfig) { s.MaxConsumers = 1 }, true, "its max_consumers is 1, must be none", "create it anew"},
-		{DeadStream, "deny_delete", func(s *jetstream.StreamConfig) { s.DenyDelete = true }, true, "its deny_delete is true, must be false", "create it anew"},
+		{DeadStream, "consumers", func(s *jetstream.StreamConfig) { s.MaxConsumers = 1 }, true, "its max_consumers is 1, must be none", "nats stream restore DIR --config FILE"},
+		{"NOTIFY_BULK", "memory", func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, true, "its storage is memory, must be file", "nats stream rm NOTIFY_BULK, and create it anew: chatrelay init"},
+		{DeadStream, "memory", func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, true, "its storage is memory, must be file", "replay its letters"},
+		{DeadStream, "deny_delete", func(s *jetstream.StreamConfig) { s.DenyDelete = true }, true, "its deny_delete is true, must be false", "nats stream restore DIR --config FILE"},
 	} {
 		t.Run(c.stream+" "+c.name, func(t *testing.T) {
 			stream, err := q.js.Stream(t.Context(), c.stream)
@@ -105,7 +107,7 @@ func TestFaultsOfEditedConsumers(t *testing.T) {
 		kind         FaultKind
 		want, remedy string
 	}{
-		{"max_deliver", func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, FaultUnsafe, "its max_deliver is 5, must be unlimited", "nats consumer edit NOTIFY_BULK worker --max-deliver=-1"},
+		{"max_deliver", func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, FaultUnsafe, "its max_deliver is 5, must be unlimited", "nats consumer rm NOTIFY_BULK worker"},
 		{"filter", func(c *jetstream.ConsumerConfig) { c.FilterSubject = JobSubject(Bulk, projectA) }, FaultUnsafe, "its filter is", "nats consumer rm NOTIFY_BULK worker"},
 		{"filters", func(c *jetstream.ConsumerConfig) {
 			c.FilterSubjects = []string{JobSubject(Bulk, projectA), JobSubject(Bulk, projectB)}

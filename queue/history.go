@@ -114,7 +114,7 @@ func (h *History) clamp() {
 	if h.LastStatus < 100 || h.LastStatus > 999 {
 		h.LastStatus = 0
 	}
-	if h.PublishedAt = encodable(h.PublishedAt); h.PublishedAt.After(time.Now().Add(time.Minute)) {
+	if h.PublishedAt = encodable(h.PublishedAt); h.PublishedAt.After(time.Now().Add(24 * time.Hour)) { // NATS's clock may be ahead
 		h.PublishedAt = time.Time{} // nobody knows; a lease takes the time at which its message was stored
 	}
 	h.LastError = oneLine(h.LastError, maxLastError)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,9 +74,14 @@ func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 	if i.account.MaxBytesRequired && i.cfg.LaterMaxBytes == 0 {
 		i.cfg.LaterMaxBytes = max(leastLaterBytes, q.streamConfigs(cfg)[0].MaxBytes)
 	}
-	var changes []Change
+	changes := []Change{}
+	var unsafe error
 	for _, want := range q.streamConfigs(i.cfg) {
 		did, err := i.stream(ctx, want)
+		if errors.Is(err, ErrNotReady) { // the others are made all the same, and what is wrong with any is said at once
+			unsafe = cmp.Or(unsafe, err)
+			continue
+		}
 		if err != nil {
 			return changes, err
 		}
@@ -92,7 +98,7 @@ func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 			}
 		}
 	}
-	return changes, faultsError(faults)
+	return changes, cmp.Or(faultsError(faults), unsafe)
 }
 
 // stream creates one stream, or raises its limits, with its consumer, and says which it did.

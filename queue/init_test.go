@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 func connectTo(t *testing.T, url string) *Queue {
@@ -157,5 +158,24 @@ func TestInitOnAnOldServer(t *testing.T) {
 		if subject := <-asked; subject != "$JS.API.INFO" {
 			t.Errorf("asked for %s before it knew", subject)
 		}
+	}
+}
+
+// A stream that is unsafe is left alone; it hides neither what else is wrong nor what is missing behind it.
+func TestInitGoesOnBehindAnUnsafeStream(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	for _, name := range []string{"NOTIFY_NORMAL", LaterStream} {
+		limit(t, q, name, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour })
+	}
+	if err := q.js.DeleteStream(t.Context(), DeadStream); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := q.Init(t.Context(), InitConfig{})
+	if !errors.Is(err, ErrNotReady) || errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "NOTIFY_NORMAL: its max_age") || !strings.Contains(err.Error(), "NOTIFY_LATER: its max_age") {
+		t.Errorf("init: %v", err)
+	}
+	if len(changes) != 3 || changes[2].Stream != DeadStream || changes[2].Did != "created" {
+		t.Errorf("changes: %+v", changes)
 	}
 }

@@ -41,13 +41,12 @@ const retryIntake = time.Second
 
 // session is a subscription to one inbox, and the pulls whose jobs come there.
 type session struct {
-	source  *source
-	of      generation
-	inbox   string // of all pulls: each appends its name
-	heard   time.Time
-	last    uint64 // delivery of the consumer: they are numbered from one on
-	brought bool   // a job came since the last pull that was too small for the next one
-	end     chan error
+	source *source
+	of     generation
+	inbox  string // of all pulls: each appends its name
+	heard  time.Time
+	last   uint64 // delivery of the consumer: they are numbered from one on
+	end    chan error
 }
 
 // pull asks for jobs as there is room for them, until the server says that something has changed (then it
@@ -174,17 +173,17 @@ func (j *Jobs) receive(n *session, msg *nats.Msg) {
 		j.well(s)
 		s.window.over(pull, w.left)
 	case tooLarge:
-		s.window.over(pull, w.left)
-		if !n.brought {
-			n.finish(fmt.Errorf("the next job is larger than any pull may bring (%d bytes at least were asked for)", s.limits.largest))
+		if s.window.broughtNothing(pull, w.left) && !s.limits.raise() {
+			n.finish(fmt.Errorf("the next job is larger than any pull may bring (%d bytes were asked for)", min(s.limits.largest, s.limits.bytes)))
 		}
-		n.brought = false
+		s.window.over(pull, w.left)
 	case tooMuch:
 		s.window.over(pull, -1)
 		if !s.limits.lower(w) {
 			n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))
 		}
 	case moved:
+		s.sure.Store(0) // another leader may not have come as far
 		n.finish(nil)
 	case hopeless:
 		n.finish(fmt.Errorf("the server refuses pulls: %d %s", w.status, w.text))

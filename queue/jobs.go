@@ -72,7 +72,7 @@ func (q *Queue) openJobs(ctx context.Context, cfg JobsConfig) (*Jobs, error) {
 	streams := []string{JobStream(Urgent), JobStream(Normal), JobStream(Bulk), LaterStream}
 	for _, name := range streams {
 		s := &source{
-			stream: name, held: map[place]*Lease{}, wake: make(chan struct{}, 1),
+			stream: name, held: map[place]*Lease{}, removed: map[place]time.Time{}, wake: make(chan struct{}, 1),
 			window: newWindow(cfg.Window, cfg.WindowBytes/4),
 		}
 		if err := j.look(ctx, s); err != nil {

@@ -105,6 +105,10 @@ func (l *Lease) Size() int { return l.size }
 // recorded yet.
 func (l *Lease) Keep() { l.kept.Store(true) }
 
+// Over reports whether the lease has ended, and the server confirmed that: so of several that were to be ended
+// together, where that failed for some.
+func (l *Lease) Over() bool { return l.forgotten.Load() }
+
 // address is the subject on which the server expects the lease's end.
 func (l *Lease) address() string {
 	if renewed := l.renewed.Load(); renewed != nil {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -132,14 +133,13 @@ func (p *Publisher) collect(ctx context.Context, out *publication, until time.Ti
 		if err != nil {
 			unsure := errors.Is(err, ErrUncertain)
 			if !out.once && retryable(err) && ctx.Err() == nil && time.Now().Before(until) {
-				ack, err = p.retry(ctx, out.msgs[i], err, until)
+				ack, err = p.retry(ctx, out.msgs[i], out.sent, err, until)
 			}
 			uncertain = uncertain || err != nil && (unsure || errors.Is(err, ErrUncertain))
 		}
 		switch {
-		case err != nil && failed == nil:
-			failed = err
 		case err != nil:
+			failed = cmp.Or(failed, err)
 		case ack.Duplicate:
 			duplicates++
 			stored++
@@ -157,10 +157,11 @@ func (p *Publisher) collect(ctx context.Context, out *publication, until time.Ti
 	return out.receipt, nil
 }
 
-// retry publishes a message again that failed because of cause: at once, and then with growing pauses.
-// At once, because cause may be out of date: of thousands that failed together while the stream was
-// full or the server away, only the first has to wait.
-func (p *Publisher) retry(ctx context.Context, msg *nats.Msg, cause error, until time.Time) (*jetstream.PubAck, error) {
+// retry publishes a message again that was first sent at a time and failed because of cause: at once, and then with
+// growing pauses. At once, because of thousands that failed together while the stream was full or the server away,
+// only the first has to wait. What may have been stored is not sent after the duplicate window, as the server would
+// store it again.
+func (p *Publisher) retry(ctx context.Context, msg *nats.Msg, first time.Time, cause error, until time.Time) (*jetstream.PubAck, error) {
 	p.cfg.OnRetry(cause)
 	unsure := errors.Is(cause, ErrUncertain)
 	pauses := backoff.WithContext(backoff.NewExponentialBackOff(
@@ -172,8 +173,13 @@ func (p *Publisher) retry(ctx context.Context, msg *nats.Msg, cause error, until
 			return nil, backoff.Permanent(ctx.Err())
 		}
 		sent := time.Now()
+		if unsure && sent.Sub(first) > p.window {
+			return nil, backoff.Permanent(cause)
+		}
 		ack, err := p.await(ctx, p.publish(msg, until), sent, until)
-		unsure = unsure || errors.Is(err, ErrUncertain)
+		if errors.Is(err, ErrUncertain) && !unsure {
+			unsure, first = true, sent
+		}
 		if err != nil && !retryable(err) {
 			err = backoff.Permanent(err)
 		}
@@ -224,33 +230,4 @@ func (p *Publisher) await(ctx context.Context, future jetstream.PubAckFuture, se
 			return nil, fmt.Errorf("%w; %w", err, ErrUncertain)
 		}
 	}
-}
-
-// conflict is the server's answer while an earlier attempt at the same publication is being stored.
-const conflict jetstream.ErrorCode = 10158
-
-// answered marks a failure as uncertain, unless the message was never sent or the server refused it.
-func answered(err error, never bool) error {
-	api, refused := errors.AsType[*jetstream.APIError](err)
-	if never || errors.Is(err, ErrNoStream) || errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) || refused && api.ErrorCode != conflict {
-		return err
-	}
-	return fmt.Errorf("%w; %w", err, ErrUncertain)
-}
-
-// retryable reports whether the same publication may succeed later. It may not after a final answer,
-// nor once the connection was closed for good.
-func retryable(err error) bool {
-	if errors.Is(err, ErrFull) {
-		return true
-	}
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok { // 429 and 5xx: the server is busy, or its cluster has no leader just now
-		return api.Code == 429 || api.Code >= 500 || api.ErrorCode == conflict
-	}
-	for _, final := range []error{ErrInvalid, ErrTooLarge, ErrDenied, ErrOtherPriority, nats.ErrConnectionClosed, context.Canceled} {
-		if errors.Is(err, final) {
-			return false
-		}
-	}
-	return true
 }

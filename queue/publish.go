@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 )
@@ -9,7 +10,8 @@ import (
 // PublisherConfig says how a [Publisher] publishes. The zero value is usable.
 type PublisherConfig struct {
 	// RetryFor is how long a job is tried while its stream is full or the server cannot be
-	// reached. Zero: 30 s. Negative: one attempt, whose answer is awaited for 5 s.
+	// reached. Zero: 30 s. Negative: one attempt, whose answer is awaited for 5 s. What may have been stored
+	// is not tried for longer than two minutes, the shortest duplicate window, after which it could be stored twice.
 	RetryFor time.Duration
 	// OnRetry, when set, is called with the cause before every further attempt at a publication.
 	OnRetry func(error)
@@ -18,8 +20,9 @@ type PublisherConfig struct {
 // Publisher publishes jobs and waits until the server has stored them. Make one with
 // [Queue.Publisher]. Safe for concurrent use.
 type Publisher struct {
-	q   *Queue
-	cfg PublisherConfig
+	q      *Queue
+	cfg    PublisherConfig
+	window time.Duration // for which the server is sure to recognize what was stored
 }
 
 // Publisher makes a publisher.
@@ -30,7 +33,7 @@ func (q *Queue) Publisher(cfg PublisherConfig) *Publisher {
 	if cfg.OnRetry == nil {
 		cfg.OnRetry = func(error) {}
 	}
-	return &Publisher{q, cfg}
+	return &Publisher{q, cfg, leastWindow}
 }
 
 // Receipt says how a job was published.
@@ -128,7 +131,8 @@ func (p *Publisher) PublishAll(ctx context.Context, jobs iter.Seq2[Priority, Job
 				out.once = true
 			}
 			receipt, err := p.collect(ctx, out, until)
-			if err != nil && retryable(err) {
+			outlived := errors.Is(err, ErrUncertain) && time.Since(out.sent) > p.window // which says nothing of the others
+			if err != nil && retryable(err) && !outlived {
 				patient = false
 			}
 			done(receipt, err)

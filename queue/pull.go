@@ -48,6 +48,19 @@ func limitsOf(stream jetstream.StreamConfig, consumer jetstream.ConsumerConfig, 
 	return l
 }
 
+// mostPayload is the largest max_payload that a server can have: "Configuring NATS Server" in the NATS documentation.
+const mostPayload = 64 << 20
+
+// raise allows for larger messages than limitsOf knows of: max_payload bounds what is published, and was higher
+// once. It reports whether it did.
+func (l *pullLimits) raise() bool {
+	if l.largest >= min(l.bytes, mostPayload) {
+		return false
+	}
+	l.largest = min(2*l.largest, mostPayload+64<<10)
+	return true
+}
+
 // payload is the request as JetStream's API takes it: "Pull next messages" in the NATS documentation.
 func (r request) payload(l pullLimits) []byte {
 	heartbeat := min(pullHeartbeat, l.expires/3) // the server demands less than half of expires

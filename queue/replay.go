@@ -21,7 +21,8 @@ var (
 )
 
 // Replay publishes the recipients of the letter at seq as a job once more, and then deletes the letter. The job
-// goes to those that are due, NOTIFY_LATER, which no quota closes, with the letter's priority. A crash
+// goes to those that are due, NOTIFY_LATER, which no quota closes, with the letter's priority. As deferring, it stops
+// at half of the max_bytes that the stream may have, because a full one drops its oldest jobs. A crash
 // between the two loses nothing. Replaying the same letter again within an hour publishes nothing new: so long
 // the server remembers the id, unless it was restarted after the job was settled. The producer's headers are
 // kept; expires_at is not, because a replay is meant to be delivered.
@@ -41,12 +42,33 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)
 	}
+	if err := q.roomToReplay(ctx, msg); err != nil {
+		return fmt.Errorf("replay letter %d: %w", seq, err)
+	}
 	// The server stored the job now, or (PubAck.Duplicate) when this letter was replayed before and
 	// the deletion was not reached. Either way the job is in the stream.
 	if _, err = q.js.PublishMsg(ctx, msg); err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, publishError(err))
 	}
 	return dropLetter(ctx, stream, seq)
+}
+
+// roomToReplay returns an error that matches ErrFull if the job would not fit into NOTIFY_LATER.
+func (q *Queue) roomToReplay(ctx context.Context, msg *nats.Msg) error {
+	later, err := q.js.Stream(ctx, LaterStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil // publishing says so
+	}
+	if err != nil {
+		return lookupError("stream "+LaterStream, err)
+	}
+	info := later.CachedInfo()
+	most := laterLimit(info.Config.MaxBytes)
+	if most == 0 || int64(info.State.Bytes)+int64(len(msg.Data)+headersSize(msg.Header)) <= most {
+		return nil
+	}
+	return fmt.Errorf("%w: %s holds %d bytes, and replays stop at half of its max_bytes of %d; replay again when workers have made room, or raise it",
+		ErrFull, LaterStream, info.State.Bytes, info.Config.MaxBytes)
 }
 
 // replayMessage is the job that the letter becomes. made is when the stream was created that holds the letter.

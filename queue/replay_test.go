@@ -2,7 +2,9 @@ package queue
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -131,5 +133,30 @@ func TestReplayOfWhatCannotBeAJob(t *testing.T) {
 	}
 	if n := stored(t, q, DeadStream); n != 2 {
 		t.Errorf("%d letters left, want both", n)
+	}
+}
+
+// NOTIFY_LATER drops its oldest jobs when it is full: a replay must stop before that, and keeps its letters.
+func TestReplayStopsBeforeItsStreamIsFull(t *testing.T) {
+	q := newQueue(t)
+	limit(t, q, LaterStream, func(c *jetstream.StreamConfig) { c.MaxBytes = 400_000 })
+	const all = 60
+	for i := range all {
+		l := letter(fmt.Sprint(i), i+1, "a")
+		l.Message = strings.Repeat("m", MaxMessageLength-100)
+		bury(t, q, l)
+	}
+	full := 0
+	for seq := range uint64(all) {
+		switch err := q.Replay(deadline(t), seq+1); {
+		case errors.Is(err, ErrFull):
+			full++
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+	jobs, dead := stored(t, q, LaterStream), stored(t, q, DeadStream)
+	if jobs+dead != all || dead != full || jobs == 0 {
+		t.Errorf("of %d letters %d are jobs, %d are letters, and %d did not fit", all, jobs, dead, full)
 	}
 }

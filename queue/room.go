@@ -165,14 +165,17 @@ func (r *room) look(ctx context.Context, q *Queue) error {
 		}
 		cfg := stream.CachedInfo().Config
 		r.quota[JobStream(p)] = max(0, cfg.MaxMsgsPerSubject)
+		most += max(0, cfg.MaxBytes)
+		unbounded = unbounded || cfg.MaxBytes <= 0
 		consumer, err := stream.Consumer(ctx, ConsumerName)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // nor from there
+		}
 		if err != nil {
 			return lookupError("consumer "+ConsumerName+" of "+JobStream(p), err)
 		}
 		held := consumer.CachedInfo()
 		r.crowded[JobStream(p)] = held.Config.MaxAckPending > 0 && held.NumAckPending > held.Config.MaxAckPending/2
-		most += max(0, cfg.MaxBytes)
-		unbounded = unbounded || cfg.MaxBytes <= 0
 	}
 	if unbounded {
 		account, err := q.js.AccountInfo(ctx)

@@ -76,7 +76,10 @@ func (i *initialization) explain(what string, err error) error {
 		case codeNoLimitsOfTier:
 			hint = fmt.Sprintf("the account has no limits for streams with %d replicas", max(1, i.cfg.Replicas))
 		case codeNoStorage, codeAccountStorage:
-			hint = fmt.Sprintf("the streams reserve their max_bytes, times the replicas; the account may store %d bytes, and the server has to have them", i.account.MaxStore)
+			hint = "the streams reserve their max_bytes, times the replicas, and the server has to have them"
+			if i.account.MaxStore > 0 {
+				hint += fmt.Sprintf("; the account may store %d bytes", i.account.MaxStore)
+			}
 		case codeMostStreamBytes:
 			hint = fmt.Sprintf("a stream of the account may have max_bytes of %d", i.account.StoreMaxStreamBytes)
 		case codeBytesRequired:

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 type source struct {
 	stream  string
 	held    map[place]*Lease
+	removed map[place]time.Time // done jobs that were taken out of the stream, and when: one may be on its way here
 	window  window
 	limits  pullLimits
 	ackWait time.Duration
@@ -42,10 +44,11 @@ type generation struct{ stream, consumer int64 }
 
 // found is what a look at the server showed.
 type found struct {
-	of      generation
-	last    uint64 // sequence in the stream
-	limits  pullLimits
-	ackWait time.Duration
+	of        generation
+	last      uint64 // sequence in the stream
+	delivered uint64 // up to which the consumer has come
+	limits    pullLimits
+	ackWait   time.Duration
 }
 
 // lookUp looks for the source's stream and consumer. The error matches [ErrMissing] if one of them is missing;
@@ -63,7 +66,7 @@ func (q *Queue) lookUp(ctx context.Context, name string) (f found, err error) {
 		return f, lookupError("consumer "+ConsumerName+" of "+name, err)
 	}
 	info := consumer.CachedInfo()
-	f.of.consumer, f.ackWait = info.Created.UnixNano(), info.Config.AckWait
+	f.of.consumer, f.ackWait, f.delivered = info.Created.UnixNano(), info.Config.AckWait, info.Delivered.Stream
 	if f.ackWait <= 0 {
 		f.ackWait = ackWait
 	}
@@ -79,13 +82,14 @@ func (j *Jobs) look(ctx context.Context, s *source) error {
 	s.looking.Lock()
 	defer s.looking.Unlock()
 	connection := j.q.nc.Stats().Reconnects + 1
+	unsure, newest := s.sure.Load() != connection, j.newest(s)
 	f, err := j.q.lookUp(ctx, s.stream)
 	if err != nil && !errors.Is(err, ErrMissing) {
 		return err
 	}
 	back := false
-	if err == nil && s.sure.Load() != connection {
-		if back, err = j.q.wentBack(ctx, s.stream, f.last, j.newest(s)); err != nil {
+	if err == nil && unsure {
+		if back, err = j.q.wentBack(ctx, s.stream, f.last, newest); err != nil {
 			return err
 		}
 	}
@@ -96,6 +100,10 @@ func (j *Jobs) look(ctx context.Context, s *source) error {
 	}
 	if err != nil {
 		return err
+	}
+	maps.DeleteFunc(s.removed, func(_ place, at time.Time) bool { return time.Since(at) > removedMemory })
+	if unsure && f.delivered < newest.seq {
+		j.unknow(s, f.delivered, newest.seq)
 	}
 	s.sure.Store(connection)
 	s.limits, s.ackWait = f.limits, f.ackWait
@@ -122,6 +130,25 @@ func (j *Jobs) regenerate(s *source, of generation, back bool) {
 	s.sure.Store(0)
 	if !first || len(s.held) > 0 {
 		j.cfg.OnError(errAnew{s.stream, len(s.held), gone})
+	}
+}
+
+// removedMemory is for how long a message may be on its way to a session after it was deleted.
+const removedMemory = 10 * time.Second
+
+// unknow takes down that the consumer has not come as far as some jobs that are held, up to the last: as after a
+// crash of its server, which writes down later how far it came, or after it was restored from a backup. It ignores
+// their acks, and will deliver them once more, to anybody: as if it had been made anew. Called with Jobs.mu held.
+func (j *Jobs) unknow(s *source, delivered, last uint64) {
+	n := 0
+	for p, l := range s.held {
+		if p.seq > delivered && p.seq <= last && l.standing.CompareAndSwap(leased, stale) {
+			l.until.Store(0)
+			n++
+		}
+	}
+	if n > 0 {
+		j.cfg.OnError(errBehind{s.stream, n})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // parts splits the job into jobs of at most limit recipients, all with the same id.
@@ -65,17 +64,26 @@ func (j Job) chunks(size int) (all []chunk, err error) {
 
 // Split implements [Holder]: what exceeds the limit is published as one due job, which is split again when its
 // turn comes. So no more of a large job is stored twice than there are calls under way for it. It goes to
-// NOTIFY_LATER because a stream full of large jobs could not take the rest of any.
+// NOTIFY_LATER because a stream full of large jobs could not take the rest of any. Of a job that a worker deferred
+// before it died nothing is split off: either the rest is a job already, or it was deferred with the others.
 func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
+	if l.Redelivered {
+		if deferred, err := j.q.deferredBefore(ctx, l); deferred || err != nil {
+			return err
+		}
+	}
 	rest, history := l.Job, l.History
 	rest.WovenIDs = l.Job.WovenIDs[limit:]
 	history.Ambiguous = triedOf(l.Ambiguous, limit, len(rest.WovenIDs))
-	msg, err := requeueMessage(l, rest, history)
+	parts, err := requeueMessages(l, rest, history, fmt.Sprintf("part.%s.%d", l.Origin(), limit), int(j.q.nc.MaxPayload()))
 	if err != nil {
 		return err
 	}
-	msg.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("part.%s.%d", l.Origin(), limit))
-	if err := j.q.publishAll(ctx, []*nats.Msg{msg}); err != nil {
+	var msgs []*nats.Msg
+	for _, p := range parts {
+		msgs = append(msgs, p.Msg)
+	}
+	if err := j.q.publishAll(ctx, msgs); err != nil {
 		return fmt.Errorf("split %s: %w", l.Origin(), err)
 	}
 	return nil

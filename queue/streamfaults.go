@@ -9,8 +9,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// anewStream is what puts right a setting of a stream that the server does not change.
-const anewStream = "this cannot be changed: stop the producers, let the workers empty the stream, remove it, and create it anew"
+// restore is what puts right a setting of a stream that the server does not change. Workers refuse such a stream, so
+// that none need be there to empty it; and letters nobody empties.
+func restore(stream string) string {
+	return fmt.Sprintf("this cannot be changed: stop producers and workers, nats stream backup %[1]s DIR, nats stream rm %[1]s, "+
+		"nats stream restore DIR --config FILE, which is the config of nats stream info %[1]s --json with that corrected, and then chatrelay init", stream)
+}
+
+// anewStream is the same for a stream in memory, of which the server makes no backup.
+func anewStream(stream string) string {
+	empty := "let the workers that run still empty it"
+	if stream == DeadStream {
+		empty = "replay its letters, or keep them by chatrelay dead list --output json"
+	}
+	return "this cannot be changed: stop the producers, " + empty + ", nats stream rm " + stream + ", and create it anew: chatrelay init"
+}
 
 // streamFaults lists the settings of a stream that lose, strand or repeat jobs, and those that are tight. What
 // is not mentioned does no harm: compression, placement, metadata, deny_purge, allow_atomic, allow_batched (what
@@ -23,18 +36,19 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []Fault) {
 		}
 	}
 	edit := func(flags string) string { return "nats stream edit " + want.Name + " " + flags }
+	anew := restore(want.Name)
 	dead, later := want.Name == DeadStream, want.Name == LaterStream
 
-	check(!have.Sealed, anewStream, "it is sealed: nothing could be stored or acked")
-	check(have.Retention == want.Retention, anewStream, "its retention is %v, must be %v", have.Retention, want.Retention)
-	check(have.Storage == jetstream.FileStorage, anewStream, "its storage is memory, must be file: a restart would lose it")
-	check(have.PersistMode == want.PersistMode, anewStream, "its persist_mode is async, must be the default: publications would be confirmed before they are written")
+	check(!have.Sealed, anew, "it is sealed: nothing could be stored or acked")
+	check(have.Retention == want.Retention, anew, "its retention is %v, must be %v", have.Retention, want.Retention)
+	check(have.Storage == jetstream.FileStorage, anewStream(want.Name), "its storage is memory, must be file: a restart would lose it")
+	check(have.PersistMode == want.PersistMode, anew, "its persist_mode is async, must be the default: publications would be confirmed before they are written")
 	check(have.AllowMsgSchedules == want.AllowMsgSchedules, allowOrAnew(want, edit("--allow-schedules")), "its allow_msg_schedules is %v, must be %v", have.AllowMsgSchedules, want.AllowMsgSchedules)
-	check(!have.AllowMsgTTL, anewStream, "its allow_msg_ttl is true, must be false: a message with a Nats-TTL header would vanish, without a dead letter")
-	check(!dead || !have.DenyDelete, anewStream, "its deny_delete is true, must be false: letters could not be replayed or dropped")
+	check(!have.AllowMsgTTL, anew, "its allow_msg_ttl is true, must be false: a message with a Nats-TTL header would vanish, without a dead letter")
+	check(!dead || !have.DenyDelete, anew, "its deny_delete is true, must be false: letters could not be replayed or dropped")
 
 	check(slices.Equal(have.Subjects, want.Subjects), edit("--subjects="+strings.Join(want.Subjects, ",")), "its subjects are %v, must be %v", have.Subjects, want.Subjects)
-	check(have.Mirror == nil, anewStream, "it is a mirror: nothing could be published to it")
+	check(have.Mirror == nil, anew, "it is a mirror: nothing could be published to it")
 	check(len(have.Sources) == 0, edit("--interactive, and remove its sources"), "it has sources, must have none: their messages are no jobs, or jobs once more")
 	check(have.SubjectTransform == nil, edit("--no-transform"), "it has a subject_transform, must have none: a project's messages would become another's")
 	check(have.RePublish == nil, edit("--no-republish"), "it is republished, must not be: who reads the copies reads every message, and copies may be stored as jobs again")
@@ -46,7 +60,7 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []Fault) {
 	check(have.Duplicates >= leastWindow, edit("--dupe-window="+short(want.Duplicates)), "its duplicate_window is %v, must be %v or more: what is published once more after it would be stored twice", have.Duplicates, leastWindow)
 	// The server gives this limit to every consumer that names none, and so did it to ours.
 	check(have.ConsumerLimits.InactiveThreshold == 0, edit("--interactive, and remove its consumer_limits"), "its consumer_limits have an inactive_threshold of %v, must have none: the consumer would be removed while no worker runs", have.ConsumerLimits.InactiveThreshold)
-	check(!dead || have.MaxConsumers <= 0, anewStream, "its max_consumers is %d, must be none: letters are counted and read by consumers", have.MaxConsumers)
+	check(!dead || have.MaxConsumers <= 0, anew, "its max_consumers is %d, must be none: letters are counted and read by consumers", have.MaxConsumers)
 	switch {
 	case later:
 		check(have.MaxMsgs <= 0 && have.MaxMsgsPerSubject <= 0, edit("--max-msgs=-1 --max-msgs-per-subject=-1"),
@@ -77,7 +91,7 @@ func allowOrAnew(want jetstream.StreamConfig, edit string) string {
 	if want.AllowMsgSchedules {
 		return edit
 	}
-	return anewStream
+	return restore(want.Name)
 }
 
 // short is a duration without zero units, such as 10m.

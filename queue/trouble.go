@@ -20,6 +20,16 @@ func (e errAnew) Error() string {
 	return fmt.Sprintf("the consumer %s of %s was removed or made anew; of %d jobs that are held here, those in flight may be delivered twice", ConsumerName, e.stream, e.held)
 }
 
+// errBehind is reported when a consumer has not come as far as jobs that are held.
+type errBehind struct {
+	stream string
+	held   int
+}
+
+func (e errBehind) Error() string {
+	return fmt.Sprintf("the consumer %s of %s went back, as after a crash or the restoration of a backup; of %d jobs that are held here and of which it does not know, those in flight may be delivered twice", ConsumerName, e.stream, e.held)
+}
+
 // troubled takes down why nothing can be taken in from a source.
 func (j *Jobs) troubled(s *source, err error) {
 	j.mu.Lock()

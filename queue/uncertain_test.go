@@ -90,6 +90,22 @@ func TestRetryForEndsInTime(t *testing.T) {
 	}
 }
 
+// The server does not recognize what it stored before its duplicate window: it is not sent again then, however long
+// RetryFor is.
+func TestWhatMayBeStoredIsNotSentAfterTheWindow(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	limit(t, q, "NOTIFY_NORMAL", func(c *jetstream.StreamConfig) { c.NoAck, c.Duplicates = true, time.Second })
+	pub := q.Publisher(PublisherConfig{RetryFor: 20 * time.Second})
+	pub.window = time.Second // the first answer is awaited for longer
+	if _, err := pub.Publish(deadline(t), Normal, Job{ProjectID: projectA, Message: "m", WovenIDs: []string{"w"}}); !errors.Is(err, ErrUncertain) {
+		t.Errorf("publish: %v", err)
+	}
+	if n := stored(t, q, "NOTIFY_NORMAL"); n != 1 {
+		t.Errorf("%d jobs stored, want 1", n)
+	}
+}
+
 // A refusal that follows upon an attempt without an answer does not make it certain.
 func TestUncertainStaysUncertain(t *testing.T) {
 	t.Parallel()

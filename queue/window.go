@@ -16,6 +16,9 @@ type window struct {
 	// wire and memory are the bytes of what came lately, on the way and as it is held: a job of many short
 	// recipients takes many times the bytes in memory.
 	wire, memory int
+	// refused is the size of a job for which there was no room; zero: none since the last one that was held. It is
+	// the next to come.
+	refused int
 }
 
 // request is one pull: so many jobs, in so many bytes on their way.
@@ -42,7 +45,7 @@ func (w *window) ask(now time.Time, limits pullLimits) request {
 		w.forgetPulls() // the server's last word was lost
 	}
 	jobs, bytes := w.mostJobs-w.jobs-w.asked, w.mostBytes-w.bytes
-	if jobs < max(1, w.mostJobs/16) || bytes < w.mostBytes/16 || w.asked > pullMessages/2 || len(w.pulls) >= mostPulls {
+	if jobs < max(1, w.mostJobs/16) || bytes < w.mostBytes/16 || !w.holds(w.refused) || w.asked > pullMessages/2 || len(w.pulls) >= mostPulls {
 		return request{}
 	}
 	w.next++
@@ -77,6 +80,12 @@ func (w *window) came(wire, memory int) {
 	}
 }
 
+// broughtNothing reports whether a pull that ended with so many jobs left is known, and brought none.
+func (w *window) broughtNothing(name string, left int) bool {
+	n, under := w.pulls[name]
+	return under && left == n
+}
+
 // over counts a pull that ended with so many jobs left; -1: all of them.
 func (w *window) over(name string, left int) {
 	n, under := w.pulls[name]
@@ -96,9 +105,10 @@ func (w *window) forgetPulls() {
 	clear(w.pulls)
 }
 
-// holds reports whether a job may be held beside the others. One alone always may.
+// holds reports whether a job may be held beside the others. One alone always may. Nothing is asked for before what
+// was refused may be: it would come and go as fast as the server can.
 func (w *window) holds(memory int) bool { return w.jobs == 0 || w.bytes+memory <= w.mostBytes }
 
 // add and remove count a job that is held.
-func (w *window) add(memory int)    { w.jobs, w.bytes = w.jobs+1, w.bytes+memory }
+func (w *window) add(memory int)    { w.jobs, w.bytes, w.refused = w.jobs+1, w.bytes+memory, 0 }
 func (w *window) remove(memory int) { w.jobs, w.bytes = w.jobs-1, w.bytes-memory }

@@ -54,15 +54,16 @@ func (s *settlement) settle(ctx context.Context, now time.Time, tasks []*task) {
 			rest, returning = append(rest, t.deferral(now)), append(returning, t)
 		}
 	}
-	if err := queue.Defer(end, rest); err != nil {
-		s.left, s.err = append(s.left, returning...), errors.Join(s.err, err)
-	} else {
-		for _, t := range returning {
-			if t.postponed {
-				s.postponed = append(s.postponed, t)
-			} else {
-				s.deferred = append(s.deferred, t)
-			}
+	err := queue.Defer(end, rest)
+	s.err = errors.Join(s.err, err)
+	for _, t := range returning {
+		switch {
+		case err != nil && !t.lease.Over():
+			s.left = append(s.left, t)
+		case t.postponed:
+			s.postponed = append(s.postponed, t)
+		default:
+			s.deferred = append(s.deferred, t)
 		}
 	}
 	if err := queue.Ack(end, acks); err != nil {

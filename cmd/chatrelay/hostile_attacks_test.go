@@ -20,7 +20,7 @@ type attack struct {
 	n     int // messages
 	msg   func(h *hostile, i int) *nats.Msg
 	user  string // empty: hostile, who may publish jobs of one project only
-	waits bool   // some of it may wait for long, or be told to more than once
+	waits bool   // some of it waits for an hour
 }
 
 // with is an attack by headers on valid jobs.
@@ -84,12 +84,12 @@ var attacks = []attack{
 			job["woven_ids"] = namesOf(240_000, func(k int) string { return string(rune('a' + k%26)) })
 		})
 	}),
-	{name: "short_recipients", n: 4, waits: true, msg: func(h *hostile, i int) *nats.Msg {
+	{name: "short_recipients", n: 4, msg: func(h *hostile, i int) *nats.Msg {
 		return &nats.Msg{Data: h.job(fmt.Sprintf("x-short-%d", i), func(job map[string]any) {
 			job["woven_ids"] = namesOf(90_000, func(k int) string { return fmt.Sprintf("x%d", k) })
 		})}
 	}},
-	{name: "long_message_many_recipients", n: 20, waits: true, msg: func(h *hostile, i int) *nats.Msg {
+	{name: "long_message_many_recipients", n: 20, msg: func(h *hostile, i int) *nats.Msg {
 		return &nats.Msg{Data: h.job(fmt.Sprintf("x-long-%d", i), func(job map[string]any) {
 			job["message"] = strings.Repeat("m", 500_000)
 			job["woven_ids"] = namesOf(60_000, func(k int) string { return fmt.Sprintf("x%d", k) })

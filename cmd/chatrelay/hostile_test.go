@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -59,8 +60,12 @@ type hostile struct {
 	sent    map[string]wish // by the subject of the answer
 }
 
-// wish is what a hostile message, if it is accepted, must become.
-type wish struct{ recipient, message string }
+// wish is what a hostile message is, as far as it can be read: if it is accepted, each of its recipients is told
+// once, or named in a letter.
+type wish struct {
+	job, message string
+	recipients   int // different ones
+}
 
 // newHostile starts an installation, a worker in it that answers at addr, and the hostile producer.
 func newHostile(t *testing.T, user string, extra ...string) (h *hostile, worker *process, addr string) {
@@ -115,8 +120,9 @@ func (h *hostile) send(msg *nats.Msg) {
 		msg.Reply = "_INBOX.hostile." + strconv.Itoa(len(h.sent))
 		var job queue.Job
 		var w wish
-		if json.Unmarshal(msg.Data, &job) == nil && len(job.WovenIDs) > 0 {
-			w = wish{job.WovenIDs[0], job.Message}
+		if json.Unmarshal(msg.Data, &job) == nil {
+			slices.Sort(job.WovenIDs)
+			w = wish{job.ID, job.Message, len(slices.Compact(job.WovenIDs))}
 		}
 		h.sent[msg.Reply] = w
 	}
@@ -157,9 +163,25 @@ func (h *hostile) under(f *figures, worker *process, addr string, attacks ...att
 			_ = h.nc.FlushTimeout(patience)
 		}
 	}()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+			if says := unready(addr); says != "" {
+				t.Errorf("the worker is not ready: %s", says)
+				return
+			}
+		}
+	}()
 	during := newOthers("during", 60+40*len(attacks), 6)
 	stressed := during.publishEvery(h.system, 50*time.Millisecond)
 	<-done
+	<-watched
 	taken := h.accepted()
 	after := newOthers("after", 30, 6)
 	later := after.publishEvery(h.system, 30*time.Millisecond)
@@ -173,7 +195,7 @@ func (h *hostile) under(f *figures, worker *process, addr string, attacks ...att
 	if got := all.count(h.system); got.repeated > 0 || got.buried > 0 {
 		t.Errorf("of the others' recipients %d repeated, %d buried", got.repeated, got.buried)
 	}
-	h.demandFate(f, taken, attacks)
+	h.demandFate(f, taken)
 	if kb := peakMemory(t, worker); kb > 0 {
 		f.add("the worker took %d MB at most", kb>>10)
 		if kb<<10 > memoryBound && !raced {
@@ -185,14 +207,22 @@ func (h *hostile) under(f *figures, worker *process, addr string, attacks ...att
 		t.Errorf("the worker ended: %v", worker.err)
 	default:
 	}
-	h.eventually(patience, "the worker to be ready", func() bool {
-		resp, err := http.Get("http://" + addr + "/readyz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	if says := unready(addr); says != "" {
+		t.Errorf("after it the worker is not ready: %s", says)
+	}
+}
+
+// unready is what a worker says that is not ready; empty: it is.
+func unready(addr string) string {
+	resp, err := http.Get("http://" + addr + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		return string(text)
+	}
+	return ""
 }
 
 // settled waits until nothing is left but what may wait.
@@ -208,24 +238,42 @@ func (h *hostile) settled(attacks []attack) {
 	})
 }
 
-// demandFate demands that every hostile message that was accepted is delivered or in a letter.
-func (h *hostile) demandFate(f *figures, taken []wish, attacks []attack) {
-	if slices.ContainsFunc(attacks, func(a attack) bool { return a.waits }) {
-		return // some do neither, yet
-	}
-	letters, deliveries, delivered, lost := h.letters(), h.api.Deliveries(), 0, 0
-	for _, w := range taken {
-		n := deliveries[chatapitest.Delivery{ProjectID: h.project, Message: w.message, WovenID: w.recipient}]
-		switch named := slices.ContainsFunc(letters, func(l queue.DeadLetter) bool { return slices.Contains(l.WovenIDs, w.recipient) }); {
-		case n > 0:
-			delivered++
-		case !named && w.recipient != "" && !strings.HasPrefix(w.recipient, "x"):
-			lost++
+// demandFate demands that every hostile message that was accepted is delivered to each of its recipients once, or in
+// a letter, or waits for its time.
+func (h *hostile) demandFate(f *figures, taken []wish) {
+	told, named, invalid := map[string]int{}, map[string]int{}, 0
+	for d, n := range h.api.Deliveries() {
+		if d.ProjectID == h.project {
+			told[d.Message]++
+			if n > 1 {
+				h.t.Errorf("%.60q was delivered %d times to %s", d.Message, n, d.WovenID)
+			}
 		}
 	}
-	f.add("%s of them delivered, %s letters", term.Thousands(delivered), term.Thousands(len(letters)))
-	if lost > len(letters) || len(letters)+delivered < len(taken) {
-		h.t.Errorf("of %d accepted messages %d were delivered, and %d are in letters", len(taken), delivered, len(letters))
+	letters := h.letters()
+	for _, l := range letters {
+		if l.Reason == queue.Invalid {
+			invalid++
+		}
+		id, _, _ := strings.Cut(l.JobID, "+") // of a part
+		named[id] += len(l.WovenIDs)
+	}
+	status, err := h.q.Status(h.t.Context(), time.Millisecond)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	done, open := 0, 0
+	for _, w := range taken {
+		if w.recipients > 0 && told[w.message]+named[w.job] >= w.recipients {
+			done++
+		} else {
+			open++
+		}
+	}
+	waiting := int(status.Scheduled)
+	f.add("%s of them settled, %s waiting, %s letters", term.Thousands(done), term.Thousands(waiting), term.Thousands(len(letters)))
+	if open > invalid+waiting {
+		h.t.Errorf("of %d accepted messages %d were settled, %d are in letters as they came, and %d wait", len(taken), done, invalid, waiting)
 	}
 }
 

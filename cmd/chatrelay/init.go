@@ -45,6 +45,9 @@ the start of a cluster it waits for its servers; both for --patience at most.`,
 			defer q.Close()
 			changes, err := q.Init(cmd.Context(), cfg)
 			if a.output == "json" {
+				if changes == nil {
+					changes = []queue.Change{}
+				}
 				if err := term.PrintJSON(a.stdout, map[string]any{"streams": changes}); err != nil {
 					return err
 				}

@@ -150,5 +150,5 @@ func (a *app) reportUnpublished(f publishFlags, receipt queue.Receipt, err error
 	if !f.job.ExpiresAt.IsZero() {
 		again += " --expires-at " + f.job.ExpiresAt.Format(time.RFC3339Nano)
 	}
-	return fmt.Errorf("%w; to try again without delivering twice, give %s", err, again)
+	return fmt.Errorf("%w; to try again within ten minutes without delivering twice, give %s", err, again)
 }

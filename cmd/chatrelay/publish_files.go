@@ -75,9 +75,9 @@ func (a *app) reportPublished(sum published, took time.Duration, err error) erro
 	}
 	switch {
 	case sum.Unread && err != nil && !interrupted:
-		fmt.Fprintln(a.stderr, "stopped before the end of the input; when that is mended, publish all of it again: what is stored is not stored twice")
+		fmt.Fprintln(a.stderr, "stopped before the end of the input; when that is mended, publish all of it again: "+recognized(took))
 	case sum.Unread:
-		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: what is stored is not stored twice")
+		fmt.Fprintln(a.stderr, "stopped before the end of the input; run the same again to publish the rest: "+recognized(took))
 	}
 	switch {
 	case interrupted:
@@ -90,4 +90,13 @@ func (a *app) reportPublished(sum published, took time.Duration, err error) erro
 		return errReported
 	}
 	return nil
+}
+
+// recognized says what is not stored twice if the input of a run, which took so long, is published again: NATS forgets
+// the ids after ten minutes, and while a stream is full a run may take hours.
+func recognized(took time.Duration) string {
+	if took < 9*time.Minute {
+		return "what is stored is not stored twice"
+	}
+	return "what was stored within the last ten minutes is not stored twice; leave out the lines before, which would be"
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,7 +143,13 @@ func foreign(text string) string { return term.Clip(term.Plain(text), 300) }
 
 func byReason(counts map[queue.Reason]uint64) string {
 	var parts []string
-	for _, r := range queue.Reasons() {
+	reasons := queue.Reasons()
+	for _, r := range slices.Sorted(maps.Keys(counts)) { // those that no worker wrote
+		if !slices.Contains(reasons, r) {
+			reasons = append(reasons, r)
+		}
+	}
+	for _, r := range reasons {
 		if n := counts[r]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", r, n))
 		}

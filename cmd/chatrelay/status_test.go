@@ -31,3 +31,11 @@ func TestStatusShowsCauses(t *testing.T) {
 		t.Errorf("%d bytes: %q", len(text), text)
 	}
 }
+
+// Letters that no worker wrote are counted as other, and the text does not leave them out.
+func TestStatusShowsAllReasons(t *testing.T) {
+	got := byReason(map[queue.Reason]uint64{"other": 3, queue.Rejected: 1, queue.Invalid: 0})
+	if want := " (rejected 1, other 3)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
