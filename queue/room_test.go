@@ -156,7 +156,7 @@ func TestDeferringStopsWhereStorageWasFull(t *testing.T) {
 		}
 		jobs.room.filled()
 		if want == inStream {
-			if err := jobs.publishDeferrals(t.Context(), []Deferral{{Lease: l, At: time.Now().Add(time.Hour)}}); err != nil {
+			if err := jobs.publishDeferrals(t.Context(), []Deferral{{Lease: l, At: time.Now().Add(time.Hour)}})[0]; err != nil {
 				t.Fatal(err)
 			}
 		}
