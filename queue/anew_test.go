@@ -173,6 +173,31 @@ func TestRestoredVolume(t *testing.T) {
 	eventually(t, "nothing is left", func() bool { return stored(t, q, JobStream(Normal)) == 0 && jobs.Held() == 0 })
 }
 
+// A stream is in an earlier state than when a job was delivered if it has not come so far, or has another job there.
+func TestStreamInAnEarlierState(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a"), job("two", "m", "a"))
+	l := take(t, openJobs(t, q, JobsConfig{}), 2)[1]
+	for _, c := range []struct {
+		name string
+		last uint64
+		job  place
+		want bool
+	}{
+		{"nothing is held", 0, place{}, false},
+		{"the same job", 2, l.place(), false},
+		{"another job", 2, place{2, l.place().stored - 1}, true},
+		{"not so far", 1, l.place(), true},
+		{"empty", 0, l.place(), true},
+		{"it was acked", 9, place{7, 1}, false},
+	} {
+		if back, err := q.wentBack(t.Context(), JobStream(Normal), c.last, c.job); back != c.want || err != nil {
+			t.Errorf("%s: %v, %v", c.name, back, err)
+		}
+	}
+}
+
 func portOf(t *testing.T, b *broker.Server) int {
 	t.Helper()
 	u, err := url.Parse(b.URL())

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -114,6 +115,46 @@ func TestPullLimitsAreLowered(t *testing.T) {
 		l := pullLimits{jobs: 2000, bytes: 100, expires: time.Hour}
 		if ok := l.lower(word{status: 409, text: c.text}); ok != c.ok || l != c.want {
 			t.Errorf("%s: %v %+v, want %v %+v", c.text, ok, l, c.ok, c.want)
+		}
+	}
+}
+
+// A pull of which the server says nothing, or nonsense, has brought nothing, and the next one asks for it all.
+func TestPullsThatBringNothing(t *testing.T) {
+	now, limits := time.Now(), pullLimits{jobs: pullMessages, bytes: 1 << 30, expires: pullExpiry, largest: 1 << 10}
+	for _, left := range []int{-1, 2000, 2001} {
+		w := newWindow(2000, 1<<26)
+		w.over(w.ask(now, limits).name, left)
+		if r := w.ask(now, limits); r.jobs != 2000 || w.asked != 2000 {
+			t.Errorf("left %d: asked for %d jobs, %d are to come", left, r.jobs, w.asked)
+		}
+	}
+}
+
+// What the server says decides whether a pull is over, is to be smaller, whether there is another consumer to look
+// for, or nothing to hope for.
+func TestWordsOfTheServer(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		text   string
+		want   wordKind
+	}{
+		{100, "Idle Heartbeat", alive}, {404, "No Messages", pullOver}, {408, "Request Timeout", pullOver}, {409, "Batch Completed", pullOver},
+		{409, "Exceeded MaxRequestBatch of 5", tooMuch}, {409, "Message Size Exceeds MaxBytes", tooLarge},
+		{409, "Consumer Deleted", moved}, {409, "Leadership Change", moved}, {409, "Server Shutdown", moved}, {503, "", moved},
+		{409, "Exceeded MaxWaiting", hopeless}, {409, "Consumer is push based", hopeless}, {400, "Bad Request", hopeless}, {0, "", hopeless},
+	} {
+		if got := (word{status: c.status, text: c.text}).kind(); got != c.want {
+			t.Errorf("%d %s: %d, want %d", c.status, c.text, got, c.want)
+		}
+	}
+}
+
+// The server demands heartbeats in less than half of the time that a pull lasts.
+func TestHeartbeatsOfShortPulls(t *testing.T) {
+	for expires, want := range map[time.Duration]string{pullExpiry: `"idle_heartbeat":1000000000}`, 1500 * time.Millisecond: `"idle_heartbeat":500000000}`} {
+		if got := string(request{jobs: 1, bytes: 1}.payload(pullLimits{expires: expires})); !strings.HasSuffix(got, want) {
+			t.Errorf("a pull for %v: %s", expires, got)
 		}
 	}
 }
