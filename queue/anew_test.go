@@ -1,11 +1,14 @@
 package queue
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
@@ -120,6 +123,11 @@ func TestConsumerMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the leases are renewed by the new consumer", func() bool { return !held[4].Lapsed(time.Now()) && !held[9].Lapsed(time.Now()) })
+	for _, l := range held[4:] {
+		if l.standing.Load() != leased || l.address() == l.reply {
+			t.Errorf("%s is not a lease of the new consumer", l.Origin())
+		}
+	}
 	if jobs.Held() != 6 {
 		t.Errorf("%d jobs are held, want those of before", jobs.Held())
 	}
@@ -194,6 +202,28 @@ func TestStreamInAnEarlierState(t *testing.T) {
 	} {
 		if back, err := q.wentBack(t.Context(), JobStream(Normal), c.last, c.job); back != c.want || err != nil {
 			t.Errorf("%s: %v, %v", c.name, back, err)
+		}
+	}
+}
+
+// What a consumer delivers that is not known to be that of the leases is not taken: it numbers its deliveries anew.
+func TestJobsOfAnotherConsumerAreNotTaken(t *testing.T) {
+	t.Parallel()
+	jobs := openJobs(t, newQueue(t), JobsConfig{})
+	s := jobs.sources[0]
+	eventually(t, "the consumer is known", func() bool { return jobs.isSure(s) })
+	for i, c := range []struct {
+		of       generation
+		delivery int
+		want     int
+	}{{generation{1, 1}, 6, 0}, {s.of, 5, 0}, {s.of, 6, 1}} {
+		n := &session{source: s, of: c.of, last: 5, end: make(chan error, 1)}
+		jobs.arrive(n, &nats.Msg{
+			Subject: JobSubject(Urgent, projectA), Data: encoded(t, job("one", "m", "a")), Sub: &nats.Subscription{},
+			Reply: fmt.Sprintf("$JS.ACK.%s.%s.1.7.%d.%d.0", s.stream, ConsumerName, c.delivery, time.Now().UnixNano()),
+		})
+		if jobs.Held() != c.want || len(n.end) != 1-c.want {
+			t.Errorf("job %d: %d held, the session ends: %v", i, jobs.Held(), len(n.end) == 1)
 		}
 	}
 }
