@@ -20,8 +20,6 @@ const ackPatience = 3 * time.Second
 // Ack implements [Holder]. Each stream's acks are confirmed by themselves, so that one which does not answer
 // keeps no others from being done; what was confirmed is not acked again when Ack is repeated.
 func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
-	ctx, cancel := context.WithTimeout(ctx, ackPatience)
-	defer cancel()
 	var errs []error
 	for _, s := range j.sources {
 		var own []*Lease
@@ -44,6 +42,8 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 // but the last are only sent, and the last one is confirmed. This holds only if the connection was the same
 // throughout, and the consumer is known to be the one that delivered the jobs.
 func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
+	ctx, cancel := context.WithTimeout(ctx, ackPatience)
+	defer cancel()
 	if err := j.beSure(ctx, s); err != nil {
 		return fmt.Errorf("ack %d jobs of %s: %w", len(leases), s.stream, err)
 	}

@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+)
+
+// answeredBy has the end of a lease be answered by the test instead of the server.
+func answeredBy(t *testing.T, q *Queue, l *Lease, answer func(*nats.Msg)) {
+	t.Helper()
+	subject := q.nc.NewInbox()
+	if _, err := q.nc.Subscribe(subject, answer); err != nil {
+		t.Fatal(err)
+	}
+	l.renewed.Store(&subject)
+}
+
+// A stream whose acks are never answered keeps those of other streams from nothing.
+func TestAckOfAStreamThatIsSilent(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Urgent, job("silent", "m", "a"))
+	publish(t, q, Normal, job("one", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	leases := take(t, jobs, 2)
+	for _, l := range leases {
+		if l.Job.ID == "silent" {
+			answeredBy(t, q, l, func(*nats.Msg) {})
+		}
+	}
+	if err := Ack(deadline(t), leases); err == nil {
+		t.Error("acked without an answer")
+	}
+	if jobs.Held() != 1 || stored(t, q, JobStream(Normal)) != 0 || stored(t, q, JobStream(Urgent)) != 1 {
+		t.Errorf("%d jobs are held, %d of another stream are stored", jobs.Held(), stored(t, q, JobStream(Normal)))
+	}
+}
+
+// An answer counts only if it is still known then that the consumer is the one that delivered the jobs. Before an
+// ack that is found out at once.
+func TestAckWhileTheConsumerIsNotKnown(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	l := take(t, jobs, 1)[0]
+	answeredBy(t, q, l, func(msg *nats.Msg) {
+		l.from.sure.Store(0) // as by a connection to another server
+		_ = msg.Respond(nil)
+	})
+	if err := Ack(deadline(t), []*Lease{l}); !errors.Is(err, errReplaced) || jobs.Held() != 1 {
+		t.Errorf("%v; %d jobs are held", err, jobs.Held())
+	}
+	l.renewed.Store(nil)
+	l.from.sure.Store(0)
+	if err := Ack(deadline(t), []*Lease{l}); err != nil || jobs.Held() != 0 {
+		t.Errorf("%v; %d jobs are held", err, jobs.Held())
+	}
+}
