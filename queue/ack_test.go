@@ -59,3 +59,36 @@ func TestAckWhileTheConsumerIsNotKnown(t *testing.T) {
 		t.Errorf("%v; %d jobs are held", err, jobs.Held())
 	}
 }
+
+// Who releases a lease that lapsed, or is not known to be of this consumer, says nothing: somebody else may have the
+// job.
+func TestReleaseOfWhatMayBeSomebodyElses(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("lapsed", "m", "a"), job("unsure", "m", "a"), job("mine", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	said := make(chan string, 3)
+	for _, l := range take(t, jobs, 3) {
+		answeredBy(t, q, l, func(*nats.Msg) { said <- l.Job.ID })
+		sure := l.from.sure.Load()
+		switch l.Job.ID {
+		case "lapsed":
+			l.LapseAt(q.Now())
+		case "unsure":
+			l.from.sure.Store(0)
+		}
+		l.Release()
+		l.from.sure.Store(sure)
+	}
+	if err := q.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case first := <-said:
+		if first != "mine" || len(said) > 0 || jobs.Held() != 0 {
+			t.Errorf("%s was given back, and %d more; %d are held", first, len(said), jobs.Held())
+		}
+	case <-deadline(t).Done():
+		t.Error("nothing was given back")
+	}
+}
