@@ -277,7 +277,7 @@ func TestRenewalAndUnlimitedDelivery(t *testing.T) {
 func TestKeptLeaseIsNotLeasedAgain(t *testing.T) {
 	q := newQueue(t)
 	impatient := consumerConfig("NOTIFY_NORMAL")
-	impatient.AckWait = 600 * time.Millisecond
+	impatient.AckWait = 1500 * time.Millisecond
 	if _, err := q.js.UpdateConsumer(t.Context(), "NOTIFY_NORMAL", impatient); err != nil {
 		t.Fatal(err)
 	}
@@ -290,8 +290,11 @@ func TestKeptLeaseIsNotLeasedAgain(t *testing.T) {
 	if again, err := jobs.Next(ctx); err == nil {
 		t.Errorf("%s was leased again to its holder", again[0].Origin())
 	}
-	if leases[0].Lapsed(time.Now()) {
+	if leases[0].Lapsed(time.Now()) || leases[0].address() != leases[0].reply {
 		t.Error("the kept lease lapsed")
+	}
+	if leases[1].address() == leases[1].reply {
+		t.Error("the other lease was renewed as well")
 	}
 	if jobs.Held() != 2 {
 		t.Errorf("%d leases held, want 2", jobs.Held())
