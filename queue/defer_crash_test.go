@@ -1,10 +1,12 @@
 package queue
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A worker that dies between publishing a schedule and acking the job repeats nothing: whoever gets
@@ -110,5 +112,21 @@ func TestCrashWhileDeferringALargeJob(t *testing.T) {
 	}
 	if part := take(t, jobs, 1)[0]; len(part.Job.WovenIDs) != 1 || part.Job.WovenIDs[0] != "c" {
 		t.Errorf("the rest came as %v", part.Job.WovenIDs)
+	}
+}
+
+// A job of which a letter cannot be put off stays, although its other recipients can.
+func TestDeferralOfWhichALetterFails(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a", "b"))
+	jobs := openJobs(t, q, JobsConfig{})
+	l := take(t, jobs, 1)[0]
+	limit(t, q, LaterStream, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 8 << 10 })
+	dead := letter("one", 1, "a")
+	dead.Message = strings.Repeat("m", 50<<10)
+	d := Deferral{Lease: l, At: time.Now().Add(time.Hour), WovenIDs: []string{"b"}, Letters: []DeadLetter{dead}, History: l.History}
+	if err := jobs.Defer(deadline(t), []Deferral{d}); err == nil || jobs.Held() != 1 || stored(t, q, JobStream(Normal)) != 1 {
+		t.Errorf("%v; %d jobs are held, %d stored", err, jobs.Held(), stored(t, q, JobStream(Normal)))
 	}
 }

@@ -102,7 +102,7 @@ func TestEveryLetterFits(t *testing.T) {
 	control.Message = strings.Repeat("\x01", 60_000)
 	giant := letter("giant", 4, strings.Repeat("w", 200_000))
 	both := letter("both", 9, strings.Repeat("w", 200_000)) // is cut, and cut again
-	both.Message = strings.Repeat("m", 100_000)
+	both.Message = strings.Repeat("m", 300_000)
 	raw := invalidLetter(&Lease{Stream: "NOTIFY_NORMAL", Seq: 5, Priority: Normal, Invalid: ErrInvalid, Raw: []byte(garbage(500_000))})
 	raw.Headers = map[string][]string{"A": {strings.Repeat("v", 8<<10)}}
 	text := letter("\xff", 6, "\xff")

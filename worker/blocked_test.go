@@ -123,6 +123,17 @@ func TestExcessWaitsForTheGate(t *testing.T) {
 	}
 }
 
+// A job of which something is known is not deferred for its project's excess.
+func TestTouchedJobsAreNoExcess(t *testing.T) {
+	s, now := gates()
+	come(s, now, "p", 2)
+	p := s.project("p")
+	p.flow(1).queue.filling[0].parts[0].recipients[0].task.marked = true
+	if tasks := s.deferExcess(now, p, 1); len(tasks) != 1 || p.waiting.jobs != 1 {
+		t.Errorf("%d jobs are deferred, %d stay; want one of each", len(tasks), p.waiting.jobs)
+	}
+}
+
 // A few failures of which messages may be the cause close no credential with which others are accepted in between.
 func TestFailuresOfACredentialAreCountedFromTheLastSuccess(t *testing.T) {
 	c, now := &credential{}, time.Now()
