@@ -131,7 +131,7 @@ func (s *schedule) seal(b *batch) {
 
 // remove ends the wait of a batch that was taken out of its queue without a call, and returns what
 // was in it.
-func (s *schedule) remove(now time.Time, b *batch) []*task {
+func (s *schedule) remove(b *batch) []*task {
 	s.letGo(b)
 	s.seal(b)
 	return b.dissolve()
@@ -217,7 +217,7 @@ func (s *schedule) drain(now time.Time) (tasks []*task) {
 				continue
 			}
 			for _, b := range f.queue.takeIf(func(*batch) bool { return true }) {
-				tasks = append(tasks, s.remove(now, b)...)
+				tasks = append(tasks, s.remove(b)...)
 			}
 		}
 	}

@@ -151,7 +151,7 @@ func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task 
 				left = left.minus(b.amount)
 				return true
 			}) {
-				tasks = append(tasks, s.remove(now, b)...)
+				tasks = append(tasks, s.remove(b)...)
 			}
 		}
 	}
