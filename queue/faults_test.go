@@ -210,6 +210,9 @@ func expectFault(t *testing.T, q *Queue, kind FaultKind, stream, text, remedy st
 	}
 	for _, f := range faults {
 		if f.Kind == kind && f.Stream == stream && strings.Contains(f.Text, text) && strings.Contains(f.Remedy, remedy) {
+			if whole := f.Text + " (" + f.Remedy + ")"; len(whole) > maxWords {
+				t.Errorf("status would cut it: %d bytes: %s", len(whole), whole)
+			}
 			return
 		}
 	}

@@ -41,7 +41,7 @@ func (a *app) printWaiting(st ops.Status) {
 // printConditions shows what a worker cannot do.
 func (a *app) printConditions(conditions []queue.Condition) {
 	for _, c := range conditions {
-		text := fmt.Sprintf("cannot %s for %s: %s", foreign(c.What), term.Age(time.Since(c.Since)), foreign(c.Detail))
+		text := fmt.Sprintf("cannot %s for %s: %s", foreign(c.What), term.Age(time.Since(c.Since)), term.Clip(term.Plain(c.Detail), 400)) // of a remedy nothing is missing
 		if len(c.Projects) > 0 {
 			text += " (" + foreign(strings.Join(c.Projects, ", ")) + ")"
 		}
