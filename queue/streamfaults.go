@@ -46,6 +46,7 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []Fault) {
 	check(have.AllowMsgSchedules == want.AllowMsgSchedules, allowOrAnew(want, edit("--allow-schedules")), "its allow_msg_schedules is %v, must be %v", have.AllowMsgSchedules, want.AllowMsgSchedules)
 	check(!have.AllowMsgTTL, anew, "its allow_msg_ttl is true, must be false: a message with a Nats-TTL header would vanish, without a dead letter")
 	check(!dead || !have.DenyDelete, anew, "its deny_delete is true, must be false: letters could not be replayed or dropped")
+	check(dead || !have.DenyDelete, anew, "its deny_delete is true, must be false: what is done could not be taken out when the consumer is made anew, and would be delivered twice")
 
 	check(slices.Equal(have.Subjects, want.Subjects), edit("--subjects="+strings.Join(want.Subjects, ",")), "its subjects are %v, must be %v", have.Subjects, want.Subjects)
 	check(have.Mirror == nil, anew, "it is a mirror: nothing could be published to it")

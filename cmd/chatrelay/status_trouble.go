@@ -33,7 +33,7 @@ func (a *app) printWaiting(st ops.Status) {
 			fmt.Fprintln(a.stdout, a.alarm(text))
 		}
 		if t.PausedFor > 0 {
-			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s its consumer is paused for %s more: no jobs come from it", t.Stream, term.Age(seconds(t.PausedFor)))))
+			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s its consumer is paused for %s more: no jobs come from it (nats consumer resume %s %s)", t.Stream, term.Age(seconds(t.PausedFor)), t.Stream, queue.ConsumerName)))
 		}
 	}
 }
