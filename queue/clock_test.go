@@ -14,9 +14,9 @@ func TestClockGoesByTheBestComparison(t *testing.T) {
 		{240 * time.Millisecond, time.Millisecond, 0},
 		{260 * time.Millisecond, time.Millisecond, 260 * time.Millisecond}, // hysteresis from here on
 		{240 * time.Millisecond, time.Millisecond, 260 * time.Millisecond},
-		{100 * time.Millisecond, time.Millisecond, 0},        // set right
-		{800 * time.Millisecond, 1500 * time.Millisecond, 0}, // the answer was late: it may still be right
-		{2 * time.Minute, time.Millisecond, 2 * time.Minute}, // set wrong
+		{100 * time.Millisecond, time.Millisecond, 0},                                    // set right
+		{800 * time.Millisecond, 1500 * time.Millisecond, 0},                             // the answer was late: it may still be right
+		{2 * time.Minute, time.Millisecond, 2 * time.Minute},                             // set wrong
 		{2*time.Minute + 700*time.Millisecond, 1500 * time.Millisecond, 2 * time.Minute}, // late once more
 		{2*time.Minute + 20*time.Millisecond, time.Millisecond, 2 * time.Minute},
 		{-5 * time.Minute, 100 * time.Millisecond, -5 * time.Minute},
