@@ -55,6 +55,7 @@ func TestFaultsOfEditedStreams(t *testing.T) {
 		{DeadStream, "consumers", func(s *jetstream.StreamConfig) { s.MaxConsumers = 1 }, true, "its max_consumers is 1, must be none", "nats stream restore DIR --config FILE"},
 		{"NOTIFY_BULK", "memory", func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, true, "its storage is memory, must be file", "nats stream rm NOTIFY_BULK, and create it anew: chatrelay init"},
 		{DeadStream, "memory", func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, true, "its storage is memory, must be file", "replay its letters"},
+		{"NOTIFY_BULK", "deny_delete", func(s *jetstream.StreamConfig) { s.DenyDelete = true }, true, "its deny_delete is true, must be false: what is done", "nats stream restore DIR --config FILE"},
 		{DeadStream, "deny_delete", func(s *jetstream.StreamConfig) { s.DenyDelete = true }, true, "its deny_delete is true, must be false", "nats stream restore DIR --config FILE"},
 	} {
 		t.Run(c.stream+" "+c.name, func(t *testing.T) {
@@ -210,6 +211,9 @@ func expectFault(t *testing.T, q *Queue, kind FaultKind, stream, text, remedy st
 	}
 	for _, f := range faults {
 		if f.Kind == kind && f.Stream == stream && strings.Contains(f.Text, text) && strings.Contains(f.Remedy, remedy) {
+			if whole := f.Text + " (" + f.Remedy + ")"; len(whole) > maxWords {
+				t.Errorf("status would cut it: %d bytes: %s", len(whole), whole)
+			}
 			return
 		}
 	}
