@@ -210,7 +210,7 @@ func (s *schedule) closed(id string) gate {
 }
 
 // drain empties the schedule when the worker stops, and returns the tasks that were in batches.
-func (s *schedule) drain(now time.Time) (tasks []*task) {
+func (s *schedule) drain() (tasks []*task) {
 	for _, p := range s.projects {
 		for _, f := range p.flows {
 			if f == nil {
