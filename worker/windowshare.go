@@ -26,7 +26,8 @@ const (
 	shareSoonest = time.Second
 	// shareLongest bounds a plan: the rate of five minutes ahead is anybody's guess.
 	shareLongest = 5 * time.Minute
-	// shareDeferrals is how often a job is deferred for its project's excess; after that it stays.
+	// shareDeferrals is how often a job is deferred for its project's excess; after that it stays, unless the window
+	// is nearly full.
 	shareDeferrals = 2
 )
 
@@ -163,11 +164,11 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 // when the gate is probed.
 func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task {
 	var tasks []*task
-	left := p.waiting
+	left, crammed := p.waiting, s.waiting.fills(s.room()) >= 3./4
 	for level := len(p.flows) - 1; level >= 0; level-- {
 		if f := p.flows[level]; f != nil {
 			for _, b := range f.queue.takeIf(func(b *batch) bool {
-				if !left.exceeds(p.windowShare) || !b.deferrable(rate == 0) {
+				if !left.exceeds(p.windowShare) || !b.deferrable(rate == 0 || crammed) {
 					return false
 				}
 				left = left.minus(b.amount)
