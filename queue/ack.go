@@ -90,7 +90,10 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 // beSure makes sure that stream and consumer are those that delivered the jobs, where that is not known:
 // another stream's jobs have the same numbers, and would be acked with these.
 func (j *Jobs) beSure(ctx context.Context, s *source) error {
-	if j.isSure(s) {
+	j.mu.Lock()
+	blind := len(s.window.pulls) == 0 && time.Since(s.looked) > lookBefore // as in a backlog, with a full window
+	j.mu.Unlock()
+	if j.isSure(s) && !blind {
 		return nil
 	}
 	if err := j.look(ctx, s); err != nil && !errors.Is(err, ErrMissing) {

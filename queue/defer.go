@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,9 +59,17 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) []err
 	var msgs []*nats.Msg
 	var owner []int // whose message it is
 	now, errs := j.q.Now(), make([]error, len(deferrals))
+	free, unknown := j.laterFree(ctx)
 	for i, d := range deferrals {
 		own, err := d.messages(now, int(j.q.nc.MaxPayload()))
-		errs[i] = err
+		size := storedSize(own...)
+		if err == nil && size > free {
+			err = errBrim
+		}
+		if errs[i] = cmp.Or(unknown, err); errs[i] != nil {
+			continue
+		}
+		free -= size
 		for _, msg := range own {
 			msgs, owner = append(msgs, msg), append(owner, i)
 		}

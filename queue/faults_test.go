@@ -2,6 +2,7 @@ package queue
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,7 @@ func TestFaultsOfEditedStreams(t *testing.T) {
 		{DeadStream, "consumers", func(s *jetstream.StreamConfig) { s.MaxConsumers = 1 }, true, "its max_consumers is 1, must be none", "nats stream restore DIR --config FILE"},
 		{"NOTIFY_BULK", "memory", func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, true, "its storage is memory, must be file", "nats stream rm NOTIFY_BULK, and create it anew: chatrelay init"},
 		{DeadStream, "memory", func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, true, "its storage is memory, must be file", "replay its letters"},
+		{"NOTIFY_BULK", "deny_delete", func(s *jetstream.StreamConfig) { s.DenyDelete = true }, true, "its deny_delete is true, must be false: what is done", "nats stream restore DIR --config FILE"},
 		{DeadStream, "deny_delete", func(s *jetstream.StreamConfig) { s.DenyDelete = true }, true, "its deny_delete is true, must be false", "nats stream restore DIR --config FILE"},
 	} {
 		t.Run(c.stream+" "+c.name, func(t *testing.T) {
@@ -201,6 +203,21 @@ func remake(t *testing.T, q *Queue, cfg jetstream.ConsumerConfig) {
 	}
 }
 
+// What no server of today lets anybody set in these streams is a fault all the same.
+func TestFaultsThatTheServerPrevents(t *testing.T) {
+	want := jetstream.StreamConfig{Name: JobStream(Urgent)}
+	have := want
+	have.Mirror = &jetstream.StreamSource{Name: "OTHER"}
+	consumer := &jetstream.ConsumerInfo{Config: consumerConfig(want.Name)}
+	consumer.Config.AckPolicy, consumer.Config.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverNewPolicy
+	faults := append(streamFaults(have, want), consumerFaults(consumer, want.Name, 1<<20)...)
+	for _, text := range []string{"it is a mirror", "its ack policy is none", "its deliver policy is new"} {
+		if !slices.ContainsFunc(faults, func(f Fault) bool { return f.Kind == FaultUnsafe && strings.Contains(f.Text, text) }) {
+			t.Errorf("no fault %q among %v", text, faults)
+		}
+	}
+}
+
 // expectFault looks for one fault of a stream or its consumer.
 func expectFault(t *testing.T, q *Queue, kind FaultKind, stream, text, remedy string) {
 	t.Helper()
@@ -210,6 +227,9 @@ func expectFault(t *testing.T, q *Queue, kind FaultKind, stream, text, remedy st
 	}
 	for _, f := range faults {
 		if f.Kind == kind && f.Stream == stream && strings.Contains(f.Text, text) && strings.Contains(f.Remedy, remedy) {
+			if whole := f.Text + " (" + f.Remedy + ")"; len(whole) > maxWords {
+				t.Errorf("status would cut it: %d bytes: %s", len(whole), whole)
+			}
 			return
 		}
 	}

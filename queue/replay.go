@@ -42,7 +42,11 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)
 	}
-	if err := q.roomToReplay(ctx, msg); err != nil {
+	free, err := q.laterFree(ctx, laterLimit)
+	if err == nil && storedSize(msg) > free {
+		err = errBrim
+	}
+	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)
 	}
 	// The server stored the job now, or (PubAck.Duplicate) when this letter was replayed before and
@@ -51,24 +55,6 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("replay letter %d: %w", seq, publishError(err))
 	}
 	return dropLetter(ctx, stream, seq)
-}
-
-// roomToReplay returns an error that matches ErrFull if the job would not fit into NOTIFY_LATER.
-func (q *Queue) roomToReplay(ctx context.Context, msg *nats.Msg) error {
-	later, err := q.js.Stream(ctx, LaterStream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil // publishing says so
-	}
-	if err != nil {
-		return lookupError("stream "+LaterStream, err)
-	}
-	info := later.CachedInfo()
-	most := laterLimit(info.Config.MaxBytes)
-	if most == 0 || int64(info.State.Bytes)+int64(len(msg.Data)+headersSize(msg.Header)) <= most {
-		return nil
-	}
-	return fmt.Errorf("%w: %s holds %d bytes, and replays stop at half of its max_bytes of %d; replay again when workers have made room, or raise it",
-		ErrFull, LaterStream, info.State.Bytes, info.Config.MaxBytes)
 }
 
 // replayMessage is the job that the letter becomes. made is when the stream was created that holds the letter.

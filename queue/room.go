@@ -23,11 +23,12 @@ const (
 // room says how much may wait in NOTIFY_LATER. Jobs that have to wait are moved there, out of reach of the bounds
 // that their streams have: a project's quota, and bytes. So what waits is bounded by the same numbers. Beyond
 // them a job of which nothing is known yet waits in its own stream, where it counts; others are deferred as long as
-// the server takes them, because what is known of them stands nowhere else. A job that was given back counts among
+// there is any room, because what is known of them stands nowhere else, and then stay with the worker. A job that was given back counts among
 // those that all workers may hold, so that not too many may be.
 type room struct {
 	mu       sync.Mutex
 	fullTill time.Time // the server's storage was full
+	endless  time.Time // NOTIFY_LATER had no max_bytes
 	looked   time.Time
 	messages int64 // in NOTIFY_LATER
 	bytes    int64 // that may still be added; meaningless unless bounded

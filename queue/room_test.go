@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // takeSome defers all that arrives until the time, and returns how many jobs that were.
@@ -160,5 +162,31 @@ func TestDeferringStopsWhereStorageWasFull(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// NOTIFY_LATER drops its oldest jobs when it is full. So what is known of a job stays with the worker before that.
+func TestWhatIsKnownIsNotDroppedWhereItWaits(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	limit(t, q, LaterStream, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 })
+	jobs := jobsWithoutCheck(t, q, JobsConfig{})
+	const all = 100
+	for i := range all {
+		publish(t, q, Bulk, job(fmt.Sprint("j", i), strings.Repeat("x", 16000), "w"))
+	}
+	full := 0
+	for _, l := range take(t, jobs, all) {
+		l.Attempts = 1
+		switch err := Defer(deadline(t), []Deferral{{Lease: l, At: time.Now().Add(time.Hour), History: l.History}}); {
+		case errors.Is(err, ErrFull):
+			full++
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+	later, left := stored(t, q, LaterStream), stored(t, q, JobStream(Bulk))
+	if later+left != all || left != full || later < all/3 {
+		t.Errorf("of %d jobs %d wait, %d are left where they were, for %d there was no room", all, later, left, full)
 	}
 }

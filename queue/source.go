@@ -25,6 +25,7 @@ type source struct {
 	// known. Behind another connection there may be another server, whose jobs have the same numbers.
 	sure    atomic.Uint64
 	looking sync.Mutex // one look at a time
+	looked  time.Time  // when the last one showed that all is well
 	// session is the present one; nil between two.
 	session *session
 	trouble *Condition // why nothing can be taken in; nil: it can
@@ -106,7 +107,7 @@ func (j *Jobs) look(ctx context.Context, s *source) error {
 		j.unknow(s, f.delivered, newest.seq)
 	}
 	s.sure.Store(connection)
-	s.limits, s.ackWait = f.limits, f.ackWait
+	s.limits, s.ackWait, s.looked = f.limits, f.ackWait, time.Now()
 	return nil
 }
 
@@ -192,4 +193,6 @@ func (j *Jobs) isSure(s *source) bool { return s.sure.Load() == j.q.nc.Stats().R
 const (
 	lookEvery        = time.Second
 	lookEveryPulling = 5 * time.Second
+	// lookBefore is how long before an ack it must have looked at the latest, without a pull.
+	lookBefore = 50 * time.Millisecond
 )

@@ -83,7 +83,14 @@ func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	for _, p := range parts {
 		msgs = append(msgs, p.Msg)
 	}
-	if err := j.q.publishAll(ctx, msgs); err != nil {
+	free, err := j.laterFree(ctx)
+	switch {
+	case err == nil && storedSize(msgs...) > free:
+		err = errBrim
+	case err == nil:
+		err = j.q.publishAll(ctx, msgs)
+	}
+	if err != nil {
 		return fmt.Errorf("split %s: %w", l.Origin(), err)
 	}
 	return nil

@@ -12,8 +12,8 @@ import (
 // restore is what puts right a setting of a stream that the server does not change. Workers refuse such a stream, so
 // that none need be there to empty it; and letters nobody empties.
 func restore(stream string) string {
-	return fmt.Sprintf("this cannot be changed: stop producers and workers, nats stream backup %[1]s DIR, nats stream rm %[1]s, "+
-		"nats stream restore DIR --config FILE, which is the config of nats stream info %[1]s --json with that corrected, and then chatrelay init", stream)
+	return fmt.Sprintf("it cannot be edited: stop producers and workers, nats stream backup %[1]s DIR, nats stream rm %[1]s, "+
+		"nats stream restore DIR --config FILE, with the corrected config of nats stream info %[1]s --json, and chatrelay init", stream)
 }
 
 // anewStream is the same for a stream in memory, of which the server makes no backup.
@@ -22,7 +22,7 @@ func anewStream(stream string) string {
 	if stream == DeadStream {
 		empty = "replay its letters, or keep them by chatrelay dead list --output json"
 	}
-	return "this cannot be changed: stop the producers, " + empty + ", nats stream rm " + stream + ", and create it anew: chatrelay init"
+	return "it cannot be edited: stop the producers, " + empty + ", nats stream rm " + stream + ", and create it anew: chatrelay init"
 }
 
 // streamFaults lists the settings of a stream that lose, strand or repeat jobs, and those that are tight. What
@@ -46,6 +46,7 @@ func streamFaults(have, want jetstream.StreamConfig) (faults []Fault) {
 	check(have.AllowMsgSchedules == want.AllowMsgSchedules, allowOrAnew(want, edit("--allow-schedules")), "its allow_msg_schedules is %v, must be %v", have.AllowMsgSchedules, want.AllowMsgSchedules)
 	check(!have.AllowMsgTTL, anew, "its allow_msg_ttl is true, must be false: a message with a Nats-TTL header would vanish, without a dead letter")
 	check(!dead || !have.DenyDelete, anew, "its deny_delete is true, must be false: letters could not be replayed or dropped")
+	check(dead || !have.DenyDelete, anew, "its deny_delete is true, must be false: what is done could not be taken out when the consumer is made anew, and would be delivered twice")
 
 	check(slices.Equal(have.Subjects, want.Subjects), edit("--subjects="+strings.Join(want.Subjects, ",")), "its subjects are %v, must be %v", have.Subjects, want.Subjects)
 	check(have.Mirror == nil, anew, "it is a mirror: nothing could be published to it")

@@ -91,7 +91,7 @@ func (s *schedule) deferBlocked(now time.Time, p *project) (tasks []*task) {
 			continue
 		}
 		for _, b := range slices.Backward(f.queue.takeIf(func(b *batch) bool { return !slices.Contains(probes, b) })) {
-			for _, t := range s.remove(now, b) {
+			for _, t := range s.remove(b) {
 				t.block(now, closed, s.cfg.RetryFor)
 				tasks = append(tasks, t)
 			}

@@ -144,7 +144,7 @@ func runConsistent(t *testing.T, seed uint64) {
 			end(b.schedule.deferBlocked(b.now, p))
 		case what == 7 && rng.IntN(30) == 0:
 			did = "drain"
-			end(b.schedule.drain(b.now))
+			end(b.schedule.drain())
 		default:
 			did = "add"
 			job := text(fmt.Sprint("p", rng.IntN(4)), fmt.Sprint("text", rng.IntN(3)))
@@ -165,7 +165,7 @@ func runConsistent(t *testing.T, seed uint64) {
 		back(nil)
 	}
 	end(b.taken())
-	end(b.schedule.drain(b.now))
+	end(b.schedule.drain())
 	b.check(t, "the end")
 	if len(ended) != added || b.schedule.backlog.gathering != (amount{}) || b.schedule.waiting != (amount{}) {
 		t.Fatalf("seed %d: %d of %d jobs came out, %v gather, %v wait", seed, len(ended), added, b.schedule.backlog.gathering, b.schedule.waiting)

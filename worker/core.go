@@ -114,7 +114,7 @@ func (c *core) stop(now time.Time) {
 // unstarted empties the schedule of a worker that stops. Of a job of which something is known only
 // the rest comes back; the leases of the others are returned, to be released.
 func (c *core) unstarted(now time.Time) (release []*queue.Lease) {
-	for _, t := range c.schedule.drain(now) {
+	for _, t := range c.schedule.drain() {
 		if t.touched() {
 			t.returnAt(later(now, t.back))
 			c.completer.add(now, t)

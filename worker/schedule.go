@@ -21,10 +21,12 @@ type schedule struct {
 	skips       [3]int     // how often the level was passed over
 	timed       flowHeap   // flows that may have one later
 	backlog     backlogLinger
-	waiting     amount    // in batches that wait for a call
-	heldBack    amount    // of it, what is behind gates; see recount
-	rebalanced  time.Time // when shares were last looked at
-	swept       time.Time // when projects were last forgotten
+	waiting     amount             // in batches that wait for a call
+	heldBack    amount             // of it, what is behind gates; see recount
+	behind      [streams]time.Time // since when each stream has more than comes; zero: it has not
+	tight       bool               // one has had that for long; see room
+	rebalanced  time.Time          // when shares were last looked at
+	swept       time.Time          // when projects were last forgotten
 }
 
 func newSchedule(cfg Config) *schedule {
@@ -80,6 +82,7 @@ func level(p queue.Priority) int {
 
 // add takes in a leased job. It returns the task where that is not to be called for, or not now.
 func (s *schedule) add(now time.Time, l *queue.Lease) *task {
+	s.countBehind(now, l)
 	level := level(l.Priority)
 	if s.backlog.expect(now, level, l.Behind > 0) {
 		s.endBacklog(now, level)
@@ -131,7 +134,7 @@ func (s *schedule) seal(b *batch) {
 
 // remove ends the wait of a batch that was taken out of its queue without a call, and returns what
 // was in it.
-func (s *schedule) remove(now time.Time, b *batch) []*task {
+func (s *schedule) remove(b *batch) []*task {
 	s.letGo(b)
 	s.seal(b)
 	return b.dissolve()
@@ -210,14 +213,14 @@ func (s *schedule) closed(id string) gate {
 }
 
 // drain empties the schedule when the worker stops, and returns the tasks that were in batches.
-func (s *schedule) drain(now time.Time) (tasks []*task) {
+func (s *schedule) drain() (tasks []*task) {
 	for _, p := range s.projects {
 		for _, f := range p.flows {
 			if f == nil {
 				continue
 			}
 			for _, b := range f.queue.takeIf(func(*batch) bool { return true }) {
-				tasks = append(tasks, s.remove(now, b)...)
+				tasks = append(tasks, s.remove(b)...)
 			}
 		}
 	}

@@ -36,6 +36,7 @@ func (s *session) Next(ctx context.Context) ([]*queue.Lease, error) {
 				s.w.ready = append(s.w.ready, ready[i:]...)
 				break
 			}
+			s.w.behind = len(ready) - i - 1
 			if held := s.w.holding[st.lease.Stream]; held.fills(s.w.window) >= 1 && s.w.window != (amount{}) {
 				s.w.ready = append(s.w.ready, st)
 			} else if s.w.standing[st] {
@@ -63,6 +64,9 @@ func (s *session) hold(st *stored) *queue.Lease {
 		Stream: from.Stream, Seq: from.Seq, History: from.History,
 		Redelivered: st.leases > 0,
 	}, s)
+	if s.w.tells {
+		l.Behind = uint64(s.w.behind)
+	}
 	l.Job.WovenIDs = slices.Clone(l.Job.WovenIDs)
 	st.leases++
 	takes := amount{1, l.Size()}

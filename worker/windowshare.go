@@ -3,6 +3,8 @@ package worker
 import (
 	"slices"
 	"time"
+
+	"github.com/chatrelay/chatrelay/queue"
 )
 
 // A stream is first in, first out, so the jobs of one project could fill the window and keep those
@@ -24,7 +26,8 @@ const (
 	shareSoonest = time.Second
 	// shareLongest bounds a plan: the rate of five minutes ahead is anybody's guess.
 	shareLongest = 5 * time.Minute
-	// shareDeferrals is how often a job is deferred for its project's excess; after that it stays.
+	// shareDeferrals is how often a job is deferred for its project's excess; after that it stays, unless the window
+	// is nearly full.
 	shareDeferrals = 2
 )
 
@@ -89,7 +92,27 @@ func (s *schedule) letGo(b *batch) {
 }
 
 // filling reports whether so much of the window waits for calls that shares matter.
-func (s *schedule) filling() bool { return s.waiting.fills(s.cfg.window()) >= 1./4 }
+func (s *schedule) filling() bool { return s.waiting.fills(s.room()) >= 1./4 }
+
+// countBehind takes down whether more is queued behind a job that came.
+func (s *schedule) countBehind(now time.Time, l *queue.Lease) {
+	switch since := &s.behind[streamOf(l)]; {
+	case l.Behind == 0:
+		*since = time.Time{}
+	case since.IsZero():
+		*since = now
+	}
+	s.tight = slices.ContainsFunc(s.behind[:], func(since time.Time) bool { return !since.IsZero() && now.Sub(since) > shareTime })
+}
+
+// room is how much may wait here: the window, or what does wait if more than that is queued for long. The queue
+// bounds what all workers hold together, so that one may never get its window full.
+func (s *schedule) room() amount {
+	if s.tight {
+		return s.cfg.window().atMost(s.waiting.atLeast(s.leastShare()))
+	}
+	return s.cfg.window()
+}
 
 // leastShare is what a project may always have waiting: enough for a few rounds of calls, unless it is large.
 func (s *schedule) leastShare() amount {
@@ -113,7 +136,7 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 	s.rebalanced = now
 	var wanted float64 // of the window
 	for _, p := range s.projects {
-		wanted += p.served(s.cfg.Concurrency, 1).atMost(p.waiting).fills(s.cfg.window())
+		wanted += p.served(s.cfg.Concurrency, 1).atMost(p.waiting).fills(s.room())
 	}
 	fits := min(1, 1./2/max(wanted, 1e-9))
 	least := s.leastShare()
@@ -141,17 +164,17 @@ func (s *schedule) rebalance(now time.Time) (deferred []*task) {
 // when the gate is probed.
 func (s *schedule) deferExcess(now time.Time, p *project, rate float64) []*task {
 	var tasks []*task
-	left := p.waiting
+	left, crammed := p.waiting, s.waiting.fills(s.room()) >= 3./4
 	for level := len(p.flows) - 1; level >= 0; level-- {
 		if f := p.flows[level]; f != nil {
 			for _, b := range f.queue.takeIf(func(b *batch) bool {
-				if !left.exceeds(p.windowShare) || !b.deferrable(rate == 0) {
+				if !left.exceeds(p.windowShare) || !b.deferrable(rate == 0 || crammed) {
 					return false
 				}
 				left = left.minus(b.amount)
 				return true
 			}) {
-				tasks = append(tasks, s.remove(now, b)...)
+				tasks = append(tasks, s.remove(b)...)
 			}
 		}
 	}

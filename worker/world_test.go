@@ -39,6 +39,8 @@ type world struct {
 	writing  func(jobs int) time.Duration   // how long a deferral takes before anything else
 	splitErr func() (applied bool, e error) // before or after it took effect
 	fetch    int                            // leases a worker gets at once at most; 0: all
+	tells    bool                           // leases say how many are behind them
+	behind   int                            // the one that is being handed out
 	window   amount                         // what all workers hold of a stream at most; zero: any number
 
 	seq      uint64

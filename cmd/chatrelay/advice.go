@@ -22,7 +22,7 @@ func advise(err error) string {
 	case errors.Is(err, queue.ErrTooOld):
 		return "upgrade nats-server to " + queue.MinServer + " or later, 2.14 or later if you can"
 	case errors.Is(err, queue.ErrNoJetStream):
-		return "start nats-server with -js"
+		return "start nats-server with -js; or is another --nats-js-domain or --nats-js-api-prefix needed?"
 	}
 	return ""
 }

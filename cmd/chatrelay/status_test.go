@@ -39,3 +39,13 @@ func TestStatusShowsAllReasons(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// What a worker cannot do is shown with all of its remedy, which is at the end.
+func TestStatusShowsRemediesWhole(t *testing.T) {
+	var out strings.Builder
+	detail := strings.Repeat("x", 380) + " the remedy)"
+	(&app{stdout: &out}).printConditions([]queue.Condition{{What: "w", Since: time.Now(), Detail: detail}})
+	if !strings.Contains(out.String(), "the remedy)\n") {
+		t.Errorf("%q", out.String())
+	}
+}

@@ -33,7 +33,7 @@ func (a *app) printWaiting(st ops.Status) {
 			fmt.Fprintln(a.stdout, a.alarm(text))
 		}
 		if t.PausedFor > 0 {
-			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s its consumer is paused for %s more: no jobs come from it", t.Stream, term.Age(seconds(t.PausedFor)))))
+			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s its consumer is paused for %s more: no jobs come from it (nats consumer resume %s %s)", t.Stream, term.Age(seconds(t.PausedFor)), t.Stream, queue.ConsumerName)))
 		}
 	}
 }
@@ -41,7 +41,7 @@ func (a *app) printWaiting(st ops.Status) {
 // printConditions shows what a worker cannot do.
 func (a *app) printConditions(conditions []queue.Condition) {
 	for _, c := range conditions {
-		text := fmt.Sprintf("cannot %s for %s: %s", foreign(c.What), term.Age(time.Since(c.Since)), foreign(c.Detail))
+		text := fmt.Sprintf("cannot %s for %s: %s", foreign(c.What), term.Age(time.Since(c.Since)), term.Clip(term.Plain(c.Detail), 400)) // of a remedy nothing is missing
 		if len(c.Projects) > 0 {
 			text += " (" + foreign(strings.Join(c.Projects, ", ")) + ")"
 		}

@@ -106,5 +106,5 @@ func (d *daemon) watchQueue() {
 	})
 	d.metrics.gauge("jobs_overdue", "Jobs that NATS did not deliver at their time, at the last walk through NOTIFY_LATER.", ofJobs(func(j *queue.Jobs) float64 { return float64(j.Overdue()) }))
 	d.metrics.gauge("jobs_delayed", "Jobs that this worker gave back for a while because too much waits in NOTIFY_LATER.", ofJobs(func(j *queue.Jobs) float64 { return float64(j.Delayed()) }))
-	d.metrics.gauge("conditions", "What keeps this worker from its work at the moment; status says what.", ofJobs(func(j *queue.Jobs) float64 { return float64(len(j.Conditions())) }))
+	d.metrics.gauge("conditions", "What keeps this worker from its work at the moment; status says what.", func() float64 { return float64(len(d.conditions())) })
 }

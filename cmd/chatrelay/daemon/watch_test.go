@@ -119,3 +119,16 @@ func TestReadyzSaysConditions(t *testing.T) {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
 }
+
+// The metric counts all that readyz and status tell, also what is wrong with streams and with letters.
+func TestMetricCountsAllConditions(t *testing.T) {
+	d := &daemon{faults: &faultBoard{log: zerolog.Nop()}, letters: newLetterBoard(), gates: newGateBoard()}
+	d.metrics = newMetrics(d.held, func() float64 { return 0 }, d.connected)
+	d.watchQueue()
+	d.faults.update([]queue.Fault{{Kind: queue.FaultUnsafe, Stream: "NOTIFY_BULK", Text: "it is odd"}}, time.Now())
+	answer := httptest.NewRecorder()
+	operations(d.metrics.registry, func() error { return nil }, d.conditions).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(answer.Body.String(), "\nchatrelay_conditions 1\n") {
+		t.Errorf("metrics:\n%s", answer.Body)
+	}
+}
