@@ -190,3 +190,65 @@ func TestWhatIsKnownIsNotDroppedWhereItWaits(t *testing.T) {
 		t.Errorf("of %d jobs %d wait, %d are left where they were, for %d there was no room", all, later, left, full)
 	}
 }
+
+// A job that was given back waits until it is to be delivered. One whose lease lapsed is published, for its stream
+// would not hear of it; and one that ended is left alone.
+func TestWhereDeferralsGo(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	for _, id := range []string{"plain", "lapsed", "ended", "later"} {
+		publish(t, q, Normal, job(id, "m", "a"))
+	}
+	jobs := openJobs(t, q, JobsConfig{})
+	at, later := q.Now().Add(time.Minute), q.Now().Add(time.Hour)
+	var all []Deferral
+	for _, l := range take(t, jobs, 4) {
+		switch l.Job.ID {
+		case "lapsed":
+			l.LapseAt(q.Now())
+		case "ended":
+			jobs.forget(l)
+		case "later":
+			l.Job.DeliverAt = later
+		}
+		all = append(all, Deferral{Lease: l, At: at, History: l.History})
+	}
+	if _, err := jobs.roomFor(t.Context(), all[0].Lease); err != nil {
+		t.Fatal(err)
+	}
+	jobs.room.filled()
+	now, back, stay, err := jobs.within(t.Context(), all)
+	if err != nil || len(now) != 1 || len(back) != 2 || len(stay) != 0 {
+		t.Fatalf("%d are published, %d given back, %d stay; %v", len(now), len(back), len(stay), err)
+	}
+	if now[0].Lease.Job.ID != "lapsed" || !back[0].At.Equal(at) || !back[1].At.Equal(later) {
+		t.Errorf("published %s; given back until %v and %v", now[0].Lease.Job.ID, back[0].At, back[1].At)
+	}
+}
+
+// Where more than half of what all workers may hold is held, no more is given back.
+func TestCrowdedStreams(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	cfg := consumerConfig(JobStream(Normal))
+	cfg.MaxAckPending = 4
+	if _, err := q.js.UpdateConsumer(t.Context(), JobStream(Normal), cfg); err != nil {
+		t.Fatal(err)
+	}
+	jobs := jobsWithoutCheck(t, q, JobsConfig{})
+	for n := 1; n <= 3; n++ {
+		publish(t, q, Normal, job("one", fmt.Sprint("m", n), "a"))
+		l := take(t, jobs, 1)[0]
+		jobs.room.looked = time.Time{}
+		if n == 3 {
+			if _, err := jobs.roomFor(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+			jobs.room.filled()
+		}
+		where, err := jobs.roomFor(t.Context(), l)
+		if want := []int{inLater, inLater, nowhere}[n-1]; where != want || err != nil || jobs.room.crowded[l.Stream] != (n == 3) {
+			t.Errorf("%d are held: waits in %d, want %d; %v", n, where, want, err)
+		}
+	}
+}
