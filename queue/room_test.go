@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -250,5 +251,27 @@ func TestCrowdedStreams(t *testing.T) {
 		if want := []int{inLater, inLater, nowhere}[n-1]; where != want || err != nil || jobs.room.crowded[l.Stream] != (n == 3) {
 			t.Errorf("%d are held: waits in %d, want %d; %v", n, where, want, err)
 		}
+	}
+}
+
+// What waits in its stream comes back after five minutes at most: by then there may be room, or another worker.
+func TestNothingIsGivenBackForLong(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	publish(t, q, Normal, job("one", "m", "a"))
+	jobs := openJobs(t, q, JobsConfig{})
+	l := take(t, jobs, 1)[0]
+	said := make(chan string, 1)
+	answeredBy(t, q, l, func(msg *nats.Msg) { said <- string(msg.Data) })
+	if err := jobs.giveBack([]Deferral{{Lease: l, At: q.Now().Add(time.Hour)}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case text := <-said:
+		if want := fmt.Sprintf(`-NAK {"delay": %d}`, mostDelay); text != want || jobs.Held() != 0 || jobs.Delayed() != 1 {
+			t.Errorf("said %s, want %s; %d are held, %d delayed", text, want, jobs.Held(), jobs.Delayed())
+		}
+	case <-deadline(t).Done():
+		t.Error("nothing was said")
 	}
 }
