@@ -23,8 +23,8 @@ const (
 // room says how much may wait in NOTIFY_LATER. Jobs that have to wait are moved there, out of reach of the bounds
 // that their streams have: a project's quota, and bytes. So what waits is bounded by the same numbers. Beyond
 // them a job of which nothing is known yet waits in its own stream, where it counts; others are deferred as long as
-// the server takes them, because what is known of them stands nowhere else. A job that was given back counts among
-// those that all workers may hold, so that not too many may be.
+// NOTIFY_LATER drops nothing for them, because what is known of them stands nowhere else. A job that was given back
+// counts among those that all workers may hold, so that not too many may be.
 type room struct {
 	mu       sync.Mutex
 	fullTill time.Time // the server's storage was full
@@ -32,6 +32,8 @@ type room struct {
 	messages int64 // in NOTIFY_LATER
 	bytes    int64 // that may still be added; meaningless unless bounded
 	bounded  bool
+	drops    bool             // NOTIFY_LATER has a max_bytes of its own, and drops the oldest for what is too much
+	spare    int64            // bytes that may be added, whatever they are, until somebody looks again
 	quota    map[string]int64 // of each project, by stream; 0: none
 	counted  map[string]int64 // by project, where that was asked for since looked
 	waiting  map[string]int64 // by project, what was added since then
@@ -48,11 +50,11 @@ func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (now, back, sta
 		if d.Lease.untouched(d) && d.At.Before(d.Lease.Job.DeliverAt) {
 			d.At = d.Lease.Job.DeliverAt // else it would come only to be deferred again
 		}
-		if !d.Lease.untouched(d) || !d.At.After(j.q.Now()) || !j.mayGiveBack(d.Lease) {
-			now = append(now, d)
-			continue
+		place := j.roomForTried
+		if d.Lease.untouched(d) && d.At.After(j.q.Now()) && j.mayGiveBack(d.Lease) {
+			place = j.roomFor
 		}
-		where, err := j.roomFor(ctx, d.Lease)
+		where, err := place(ctx, d)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -89,8 +91,8 @@ const (
 )
 
 // roomFor says where a job can wait, and counts it.
-func (j *Jobs) roomFor(ctx context.Context, l *Lease) (where int, err error) {
-	r := &j.room
+func (j *Jobs) roomFor(ctx context.Context, d Deferral) (where int, err error) {
+	r, l := &j.room, d.Lease
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -100,10 +102,7 @@ func (j *Jobs) roomFor(ctx context.Context, l *Lease) (where int, err error) {
 		}
 		r.looked = now
 	}
-	size := int64(len(l.Job.Message) + headersSize(l.Headers) + 1024)
-	for _, id := range l.Job.WovenIDs {
-		size += int64(len(id)) + 3
-	}
+	size := d.size()
 	fits := !now.Before(r.fullTill) && (!r.bounded || size <= r.bytes)
 	allowed, err := r.allows(ctx, j.q, l)
 	switch crowded := r.crowded[l.Stream]; {
@@ -118,7 +117,7 @@ func (j *Jobs) roomFor(ctx context.Context, l *Lease) (where int, err error) {
 		return nowhere, nil
 	}
 	r.messages++
-	r.bytes -= size
+	r.bytes, r.spare = r.bytes-size, r.spare-size
 	r.waiting[l.Job.ProjectID]++
 	return inLater, nil
 }
@@ -182,6 +181,7 @@ func (r *room) look(ctx context.Context, q *Queue) error {
 		most = max(0, account.Limits.MaxStore) / 2 // zero: none
 	}
 	state := later.CachedInfo()
+	r.drops, r.spare = state.Config.MaxBytes > 0, spareOf(state.Config.MaxBytes, state.State.Bytes)
 	if own := laterLimit(state.Config.MaxBytes); own > 0 && (most == 0 || own < most) {
 		most = own
 	}

@@ -1,0 +1,68 @@
+package queue
+
+import (
+	"context"
+	"time"
+)
+
+// lookAgain is how long a NOTIFY_LATER that is full up to its brim is taken to be so.
+const lookAgain = 500 * time.Millisecond
+
+// spareOf is how many bytes may be added to NOTIFY_LATER before somebody looks again, of its max_bytes: it drops
+// the oldest for what is too much. The last eighth is for what is on its way, and of the rest each worker takes an
+// eighth at a time, because others add to it too.
+func spareOf(maxBytes int64, stored uint64) int64 {
+	return max(0, maxBytes-maxBytes/8-int64(stored)) / 8
+}
+
+// roomForTried says where a job can wait of which something is known, and counts it. That belongs in NOTIFY_LATER,
+// whatever the bounds of its project, but not in the place of what waits there already.
+func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err error) {
+	r := &j.room
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, size := time.Now(), d.size()
+	since := now.Sub(r.looked)
+	if since > lookRoom || r.drops && size > r.spare && (since > lookAgain || r.spare > 0) {
+		if err := r.look(ctx, j.q); err != nil {
+			return nowhere, err
+		}
+		if r.looked = now; size > r.spare {
+			r.spare = 0
+		}
+	}
+	switch {
+	case !r.drops || size <= r.spare:
+	case d.Lease.Stream == LaterStream && d.Lease.Letter == nil: // it takes the place that it had
+	case j.mayGiveBack(d.Lease) && d.Lease.recoverable(d) && !r.crowded[d.Lease.Stream]:
+		return inStream, nil
+	default:
+		return nowhere, nil
+	}
+	r.bytes, r.spare = r.bytes-size, max(0, r.spare-size)
+	return inLater, nil
+}
+
+// recoverable reports whether the job may come back as it stands in its stream: nobody was told, and what is known
+// of it can be found out again.
+func (l *Lease) recoverable(d Deferral) bool {
+	if l.Letter != nil || l.Invalid != nil {
+		return true
+	}
+	return l.Stream != LaterStream && l.size == l.memory() && d.WovenIDs == nil && len(d.Letters) == 0 && len(d.History.Ambiguous) == 0
+}
+
+// size is about how many bytes of a stream the deferral takes.
+func (d Deferral) size() int64 {
+	n := 1024
+	for _, letter := range d.Letters {
+		n += 1024 + letter.memory()*4/3 // a payload is in base64
+	}
+	if d.WovenIDs == nil || len(d.WovenIDs) > 0 {
+		n += len(d.Lease.Job.Message) + headersSize(d.Lease.Headers)
+		for _, id := range d.Lease.Job.WovenIDs {
+			n += len(id) + 3
+		}
+	}
+	return int64(n)
+}

@@ -1,0 +1,73 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// NOTIFY_LATER cannot refuse anything: with a max_bytes it drops the oldest. So nothing is deferred that would
+// not fit: what can be found out again waits in its stream, and what cannot stays with the worker, who is told.
+func TestNothingIsDeferredInPlaceOfWhatWaits(t *testing.T) {
+	t.Parallel()
+	rejected := []DeadLetter{{ProjectID: projectA, Priority: Normal, Message: strings.Repeat("x", 16000), WovenIDs: []string{"w"}, Reason: Rejected}}
+	for _, test := range []struct {
+		name  string
+		known func(d *Deferral) // what is known of each job
+		stays bool
+	}{
+		{"tried", func(d *Deferral) { d.History.Attempts = 1 }, false},
+		{"tried, may have been told", func(d *Deferral) { d.History.Attempts, d.History.Ambiguous = 1, []Tried{{Calls: 1, Recipients: 1}} }, true},
+		{"rejected", func(d *Deferral) { d.WovenIDs, d.Letters = []string{}, rejected }, true},
+		{"invalid", func(d *Deferral) {
+			d.Lease.Invalid, d.WovenIDs = invalid("it is nothing"), []string{}
+			d.Letters = []DeadLetter{{ProjectID: UnknownProject, Priority: Normal, Reason: Invalid, Raw: []byte(strings.Repeat("x", 16000))}}
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			q, _ := newQueueAt(t)
+			if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+				t.Fatal(err)
+			}
+			jobs := openJobs(t, q, JobsConfig{})
+			later, err := q.js.Stream(t.Context(), LaterStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := later.CachedInfo().Config
+			cfg.MaxBytes = 512 << 10 // less than init allows, which would take long to fill
+			if _, err := q.js.UpdateStream(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			publish(t, q, Normal, job("first", "oldest", "w"))
+			deferAll(t, jobs, 1, time.Now().Add(time.Hour))
+			const n = 60
+			kept := 0
+			for i := range n {
+				publish(t, q, Normal, job(fmt.Sprint("j", i), strings.Repeat("x", 16000), "w"))
+				l := take(t, jobs, 1)[0]
+				d := Deferral{Lease: l, At: time.Now().Add(time.Hour)}
+				test.known(&d)
+				switch err := Defer(deadline(t), []Deferral{d}); {
+				case errors.Is(err, ErrFull):
+					kept++
+				case err != nil:
+					t.Fatal(err)
+				}
+			}
+			info, err := later.Info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			state := info.State
+			if state.FirstSeq != 1 || state.Msgs < 10 || int(state.Msgs)-1+jobs.Delayed()+kept != n {
+				t.Errorf("of %d jobs %d wait in %s, from %d on, %d in their stream, and %d stay", n, state.Msgs-1, LaterStream, state.FirstSeq, jobs.Delayed(), kept)
+			}
+			if test.stays != (kept > 0) || test.stays == (jobs.Delayed() > 0) {
+				t.Errorf("%d stay, %d were given back", kept, jobs.Delayed())
+			}
+		})
+	}
+}
