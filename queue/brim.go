@@ -23,7 +23,7 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 	defer r.mu.Unlock()
 	now, size := time.Now(), d.size()
 	since := now.Sub(r.looked)
-	if since > lookRoom || r.drops && size > r.spare && (since > lookAgain || r.spare > 0) {
+	if since > lookRoom || r.limit > 0 && size > r.spare && (since > lookAgain || r.spare > 0) {
 		if err := r.look(ctx, j.q); err != nil {
 			return nowhere, err
 		}
@@ -32,8 +32,9 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 		}
 	}
 	switch {
-	case !r.drops || size <= r.spare:
-	case d.Lease.Stream == LaterStream && d.Lease.Letter == nil: // it takes the place that it had
+	case r.limit <= 0 || size <= r.spare:
+	case d.Lease.Stream == LaterStream && d.Lease.Letter == nil:
+		return inPlace, nil
 	case j.mayGiveBack(d.Lease) && d.Lease.recoverable(d) && !r.crowded[d.Lease.Stream]:
 		return inStream, nil
 	default:
@@ -41,6 +42,31 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 	}
 	r.bytes, r.spare = r.bytes-size, max(0, r.spare-size)
 	return inLater, nil
+}
+
+// deferInPlace defers jobs of NOTIFY_LATER while it is full, some at a time: they need room until they are acked.
+func (j *Jobs) deferInPlace(ctx context.Context, deferrals []Deferral) error {
+	j.room.inPlace.Lock()
+	defer j.room.inPlace.Unlock()
+	most := j.room.step()
+	for len(deferrals) > 0 {
+		n := 0
+		for bytes := int64(0); n < len(deferrals) && (n == 0 || bytes+deferrals[n].size() <= most); n++ {
+			bytes += deferrals[n].size()
+		}
+		if err := j.deferNow(ctx, deferrals[:n]); err != nil {
+			return err
+		}
+		deferrals = deferrals[n:]
+	}
+	return nil
+}
+
+// step is how many bytes one worker may write to a full NOTIFY_LATER before what they replace is taken out.
+func (r *room) step() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limit / 64
 }
 
 // recoverable reports whether the job may come back as it stands in its stream: nobody was told, and what is known

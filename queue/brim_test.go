@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // NOTIFY_LATER cannot refuse anything: with a max_bytes it drops the oldest. So nothing is deferred that would
@@ -32,15 +34,7 @@ func TestNothingIsDeferredInPlaceOfWhatWaits(t *testing.T) {
 				t.Fatal(err)
 			}
 			jobs := openJobs(t, q, JobsConfig{})
-			later, err := q.js.Stream(t.Context(), LaterStream)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg := later.CachedInfo().Config
-			cfg.MaxBytes = 512 << 10 // less than init allows, which would take long to fill
-			if _, err := q.js.UpdateStream(t.Context(), cfg); err != nil {
-				t.Fatal(err)
-			}
+			later := boundLater(t, q, 512<<10)
 			publish(t, q, Normal, job("first", "oldest", "w"))
 			deferAll(t, jobs, 1, time.Now().Add(time.Hour))
 			const n = 60
@@ -69,5 +63,40 @@ func TestNothingIsDeferredInPlaceOfWhatWaits(t *testing.T) {
 				t.Errorf("%d stay, %d were given back", kept, jobs.Delayed())
 			}
 		})
+	}
+}
+
+// boundLater gives NOTIFY_LATER a smaller max_bytes than init allows, which would take long to fill.
+func boundLater(t *testing.T, q *Queue, bytes int64) jetstream.Stream {
+	t.Helper()
+	later, err := q.js.Stream(t.Context(), LaterStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := later.CachedInfo().Config
+	cfg.MaxBytes = bytes
+	if _, err := q.js.UpdateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	return later
+}
+
+// What is deferred again takes the place that it had, although it is written before that is taken out.
+func TestDeferringAgainDropsNothing(t *testing.T) {
+	t.Parallel()
+	q, _ := newQueueAt(t)
+	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	jobs := openJobs(t, q, JobsConfig{})
+	const n = 60
+	for i := range n {
+		publish(t, q, Normal, job(fmt.Sprint("j", i), strings.Repeat("x", 16000), "w"))
+	}
+	deferAll(t, jobs, n, time.Now().Add(time.Second))
+	boundLater(t, q, 1<<20)
+	deferAll(t, jobs, n, time.Now().Add(time.Hour))
+	if st := statusOf(t, q); st.Scheduled != n {
+		t.Errorf("of %d jobs %d are scheduled", n, st.Scheduled)
 	}
 }

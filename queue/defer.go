@@ -21,30 +21,38 @@ const maxDelay = 365 * 24 * time.Hour
 // schedule has fired meanwhile. The server remembers ids for an hour. Jobs that may not wait there, see [room],
 // are given back to their streams for as long.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
-	deferrals, back, stay, err := j.within(ctx, deferrals)
+	p, err := j.within(ctx, deferrals)
 	if err == nil {
-		err = j.giveBack(back)
+		err = j.giveBack(p.back)
 	}
 	if err == nil {
-		err = j.publishDeferrals(ctx, deferrals)
+		err = j.deferNow(ctx, p.now)
+	}
+	if err == nil {
+		err = j.deferInPlace(ctx, p.next)
 	}
 	if errors.Is(err, ErrFull) {
 		j.room.filled()
 	}
 	if err != nil {
-		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
+		return fmt.Errorf("defer %d jobs: %w", len(p.now)+len(p.next), err)
+	}
+	if len(p.stay) > 0 {
+		return fmt.Errorf("defer %d jobs: %w: too much waits in %s, and too many jobs are held", len(p.stay), ErrFull, LaterStream)
+	}
+	return nil
+}
+
+// deferNow publishes jobs and then acks what they come from.
+func (j *Jobs) deferNow(ctx context.Context, deferrals []Deferral) error {
+	if err := j.publishDeferrals(ctx, deferrals); err != nil {
+		return err
 	}
 	leases := make([]*Lease, len(deferrals))
 	for i, d := range deferrals {
 		leases[i] = d.Lease
 	}
-	if err := j.Ack(ctx, leases); err != nil {
-		return err
-	}
-	if len(stay) > 0 {
-		return fmt.Errorf("defer %d jobs: %w: too much waits in %s, and too many jobs are held", len(stay), ErrFull, LaterStream)
-	}
-	return nil
+	return j.Ack(ctx, leases)
 }
 
 // publishDeferrals publishes the schedules.

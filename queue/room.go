@@ -26,13 +26,14 @@ const (
 // NOTIFY_LATER drops nothing for them, because what is known of them stands nowhere else. A job that was given back
 // counts among those that all workers may hold, so that not too many may be.
 type room struct {
+	inPlace  sync.Mutex // held while jobs of a full NOTIFY_LATER are deferred
 	mu       sync.Mutex
 	fullTill time.Time // the server's storage was full
 	looked   time.Time
 	messages int64 // in NOTIFY_LATER
 	bytes    int64 // that may still be added; meaningless unless bounded
 	bounded  bool
-	drops    bool             // NOTIFY_LATER has a max_bytes of its own, and drops the oldest for what is too much
+	limit    int64            // max_bytes of NOTIFY_LATER, which drops the oldest for what is too much; 0: none
 	spare    int64            // bytes that may be added, whatever they are, until somebody looks again
 	quota    map[string]int64 // of each project, by stream; 0: none
 	counted  map[string]int64 // by project, where that was asked for since looked
@@ -40,9 +41,16 @@ type room struct {
 	crowded  map[string]bool  // by stream: half of the jobs that all workers may hold are held, or given back
 }
 
-// within divides deferrals into those that may be published, those whose jobs are to wait in their streams, and
-// those for which there is no room anywhere, so that they stay with the worker.
-func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (now, back, stay []Deferral, err error) {
+// places are deferrals by where their jobs can wait.
+type places struct {
+	now  []Deferral // may be published
+	next []Deferral // may be published in the place of what they come from, some at a time
+	back []Deferral // wait in their streams
+	stay []Deferral // there is no room anywhere: they stay with the worker
+}
+
+// within finds out where jobs can wait.
+func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (p places, err error) {
 	for _, d := range deferrals {
 		if d.Lease.forgotten.Load() {
 			continue // it ended when this was tried before
@@ -56,18 +64,20 @@ func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (now, back, sta
 		}
 		where, err := place(ctx, d)
 		if err != nil {
-			return nil, nil, nil, err
+			return p, err
 		}
 		switch where {
 		case inLater:
-			now = append(now, d)
+			p.now = append(p.now, d)
+		case inPlace:
+			p.next = append(p.next, d)
 		case inStream:
-			back = append(back, d)
+			p.back = append(p.back, d)
 		default:
-			stay = append(stay, d)
+			p.stay = append(p.stay, d)
 		}
 	}
-	return now, back, stay, nil
+	return p, nil
 }
 
 // untouched reports whether all that is known of the job stands in its stream.
@@ -86,6 +96,7 @@ func (j *Jobs) mayGiveBack(l *Lease) bool {
 // Where a job can wait.
 const (
 	inLater = iota
+	inPlace
 	inStream
 	nowhere
 )
@@ -181,7 +192,7 @@ func (r *room) look(ctx context.Context, q *Queue) error {
 		most = max(0, account.Limits.MaxStore) / 2 // zero: none
 	}
 	state := later.CachedInfo()
-	r.drops, r.spare = state.Config.MaxBytes > 0, spareOf(state.Config.MaxBytes, state.State.Bytes)
+	r.limit, r.spare = max(0, state.Config.MaxBytes), spareOf(state.Config.MaxBytes, state.State.Bytes)
 	if own := laterLimit(state.Config.MaxBytes); own > 0 && (most == 0 || own < most) {
 		most = own
 	}
