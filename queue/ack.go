@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -47,12 +49,17 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 	if err := j.beSure(ctx, s); err != nil {
 		return fmt.Errorf("ack %d jobs of %s: %w", len(leases), s.stream, err)
 	}
-	before := j.q.nc.Stats().Reconnects
+	before, known := j.q.nc.Stats().Reconnects, uint64(math.MaxUint64)
+	if s.unanswered.Load() {
+		if f, err := j.q.lookUp(ctx, s.stream); err == nil {
+			known = f.delivered
+		}
+	}
 	ack := []byte("+ACK")
 	var last *Lease
 	var acked []*Lease
 	for _, l := range leases {
-		if l.standing.Load() != leased {
+		if l.standing.Load() != leased || l.place().seq > known {
 			if err := j.q.remove(ctx, s.stream, l.place()); err != nil {
 				return fmt.Errorf("ack %s: %w", l.Origin(), err)
 			}
@@ -74,8 +81,14 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 		return fmt.Errorf("ack %d jobs of %s: %w", len(acked), s.stream, errReplaced)
 	}
 	if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
+		// A server that was killed may have forgotten what it delivered last, and answers no ack of that.
+		s.unanswered.Store(errors.Is(err, context.DeadlineExceeded))
+		if errors.Is(err, nats.ErrNoResponders) {
+			s.sure.Store(0) // the consumer is gone
+		}
 		return fmt.Errorf("ack %s: %w", last.Origin(), err)
 	}
+	s.unanswered.Store(false)
 	if j.q.nc.Stats().Reconnects != before || !j.isSure(s) {
 		return fmt.Errorf("ack %d jobs: %w", len(acked), errReplaced)
 	}

@@ -23,6 +23,8 @@ type source struct {
 	// known. Behind another connection there may be another server, whose jobs have the same numbers.
 	sure    atomic.Uint64
 	looking sync.Mutex // one look at a time
+	// unanswered says that the last ack was not answered.
+	unanswered atomic.Bool
 	// session is the present one; nil between two.
 	session *session
 	trouble *Condition // why nothing can be taken in; nil: it can
@@ -42,10 +44,12 @@ type generation struct{ stream, consumer int64 }
 
 // found is what a look at the server showed.
 type found struct {
-	of      generation
-	last    uint64 // sequence in the stream
-	limits  pullLimits
-	ackWait time.Duration
+	of   generation
+	last uint64 // sequence in the stream
+	// delivered is the last one that the consumer knows to be delivered.
+	delivered uint64
+	limits    pullLimits
+	ackWait   time.Duration
 }
 
 // lookUp looks for the source's stream and consumer. The error matches [ErrMissing] if one of them is missing;
@@ -63,7 +67,7 @@ func (q *Queue) lookUp(ctx context.Context, name string) (f found, err error) {
 		return f, lookupError("consumer "+ConsumerName+" of "+name, err)
 	}
 	info := consumer.CachedInfo()
-	f.of.consumer, f.ackWait = info.Created.UnixNano(), info.Config.AckWait
+	f.of.consumer, f.ackWait, f.delivered = info.Created.UnixNano(), info.Config.AckWait, info.Delivered.Stream
 	if f.ackWait <= 0 {
 		f.ackWait = ackWait
 	}
