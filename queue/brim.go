@@ -8,11 +8,13 @@ import (
 // lookAgain is how long a NOTIFY_LATER that is full up to its brim is taken to be so.
 const lookAgain = 500 * time.Millisecond
 
-// spareOf is how many bytes may be added to NOTIFY_LATER before somebody looks again, of its max_bytes: it drops
-// the oldest for what is too much. The last eighth is for what is on its way, and of the rest each worker takes an
-// eighth at a time, because others add to it too.
-func spareOf(maxBytes int64, stored uint64) int64 {
-	return max(0, maxBytes-maxBytes/8-int64(stored)) / 8
+// fill takes down what was found about NOTIFY_LATER itself, which drops the oldest for what is too much. What waits
+// may fill it but for an eighth, and what is due at once, such as a job that somebody may have deferred already,
+// but for a sixteenth. Of what is left each worker takes an eighth before it looks again, because others add to it too.
+func (r *room) fill(maxBytes int64, stored uint64) {
+	r.limit = max(0, maxBytes)
+	r.spare = max(0, r.limit-r.limit/8-int64(stored)) / 8
+	r.spareNow = max(0, r.limit-r.limit/16-int64(stored)) / 8
 }
 
 // roomForTried says where a job can wait of which something is known, and counts it. That belongs in NOTIFY_LATER,
@@ -22,17 +24,20 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, size := time.Now(), d.size()
-	since := now.Sub(r.looked)
-	if since > lookRoom || r.limit > 0 && size > r.spare && (since > lookAgain || r.spare > 0) {
+	spare, since := &r.spare, now.Sub(r.looked)
+	if !d.At.After(j.q.Now()) {
+		spare = &r.spareNow
+	}
+	if since > lookRoom || r.limit > 0 && size > *spare && (since > lookAgain || *spare > 0) {
 		if err := r.look(ctx, j.q); err != nil {
 			return nowhere, err
 		}
-		if r.looked = now; size > r.spare {
-			r.spare = 0
+		if r.looked = now; size > *spare {
+			*spare = 0
 		}
 	}
 	switch {
-	case r.limit <= 0 || size <= r.spare:
+	case r.limit <= 0 || size <= *spare:
 	case d.Lease.Stream == LaterStream && d.Lease.Letter == nil:
 		return inPlace, nil
 	case j.mayGiveBack(d.Lease) && d.Lease.recoverable(d) && !r.crowded[d.Lease.Stream]:
@@ -40,7 +45,7 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 	default:
 		return nowhere, nil
 	}
-	r.bytes, r.spare = r.bytes-size, max(0, r.spare-size)
+	r.bytes, r.spare, r.spareNow = r.bytes-size, max(0, r.spare-size), max(0, r.spareNow-size)
 	return inLater, nil
 }
 

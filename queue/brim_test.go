@@ -100,3 +100,47 @@ func TestDeferringAgainDropsNothing(t *testing.T) {
 		t.Errorf("of %d jobs %d are scheduled", n, st.Scheduled)
 	}
 }
+
+// A job that may have been deferred already is due at once, and has to go through NOTIFY_LATER. So there is room for
+// it when what waits may take no more, and none of it is taken in and given back without end.
+func TestRoomForWhatIsDue(t *testing.T) {
+	t.Parallel()
+	q, _ := newQueueAt(t)
+	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	jobs := openJobs(t, q, JobsConfig{})
+	boundLater(t, q, 1<<20)
+	tried := func(l *Lease, at time.Time) Deferral {
+		d := Deferral{Lease: l, At: at, History: l.History}
+		d.History.Attempts = 1
+		return d
+	}
+	for i := range 80 {
+		publish(t, q, Normal, job(fmt.Sprint("j", i), strings.Repeat("x", 16000), "w"))
+		if err := Defer(deadline(t), []Deferral{tried(take(t, jobs, 1)[0], time.Now().Add(time.Hour))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := jobs.Delayed()
+	publish(t, q, Urgent, job("due", "small", "w"))
+	if err := Defer(deadline(t), []Deferral{tried(take(t, jobs, 1)[0], time.Now())}); err != nil {
+		t.Fatal(err)
+	}
+	if l := take(t, jobs, 1)[0]; l.Stream != LaterStream || l.Job.ID != "due" || waiting == 0 {
+		t.Errorf("%s came from %s; %d of the others wait in their stream", l.Job.ID, l.Stream, waiting)
+	}
+	for i := range 20 { // more than there is room for
+		publish(t, q, Bulk, job(fmt.Sprint("k", i), strings.Repeat("x", 16000), "w"))
+	}
+	var all []Deferral
+	for _, l := range take(t, jobs, 20) {
+		all = append(all, tried(l, time.Now()))
+	}
+	if err := Defer(deadline(t), all); err != nil {
+		t.Fatal(err)
+	}
+	if n := jobs.Delayed() - waiting; n == 0 {
+		t.Error("all that is due was written")
+	}
+}

@@ -34,7 +34,8 @@ type room struct {
 	bytes    int64 // that may still be added; meaningless unless bounded
 	bounded  bool
 	limit    int64            // max_bytes of NOTIFY_LATER, which drops the oldest for what is too much; 0: none
-	spare    int64            // bytes that may be added, whatever they are, until somebody looks again
+	spare    int64            // bytes that may be added, whatever they are, before this is looked at again
+	spareNow int64            // the same of what is due at once
 	quota    map[string]int64 // of each project, by stream; 0: none
 	counted  map[string]int64 // by project, where that was asked for since looked
 	waiting  map[string]int64 // by project, what was added since then
@@ -128,7 +129,7 @@ func (j *Jobs) roomFor(ctx context.Context, d Deferral) (where int, err error) {
 		return nowhere, nil
 	}
 	r.messages++
-	r.bytes, r.spare = r.bytes-size, r.spare-size
+	r.bytes, r.spare, r.spareNow = r.bytes-size, max(0, r.spare-size), max(0, r.spareNow-size)
 	r.waiting[l.Job.ProjectID]++
 	return inLater, nil
 }
@@ -192,7 +193,7 @@ func (r *room) look(ctx context.Context, q *Queue) error {
 		most = max(0, account.Limits.MaxStore) / 2 // zero: none
 	}
 	state := later.CachedInfo()
-	r.limit, r.spare = max(0, state.Config.MaxBytes), spareOf(state.Config.MaxBytes, state.State.Bytes)
+	r.fill(state.Config.MaxBytes, state.State.Bytes)
 	if own := laterLimit(state.Config.MaxBytes); own > 0 && (most == 0 || own < most) {
 		most = own
 	}
