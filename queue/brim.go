@@ -13,8 +13,21 @@ const lookAgain = 500 * time.Millisecond
 // but for a sixteenth. Of what is left each worker takes an eighth before it looks again, because others add to it too.
 func (r *room) fill(maxBytes int64, stored uint64) {
 	r.limit = max(0, maxBytes)
-	r.spare = max(0, r.limit-r.limit/8-int64(stored)) / 8
-	r.spareNow = max(0, r.limit-r.limit/16-int64(stored)) / 8
+	left := r.limit - int64(stored) - r.granted
+	r.spare, r.spareNow = max(0, left-r.limit/8)/8, max(0, left-r.limit/16)/8
+}
+
+// grant takes down that so many bytes are to be written. Called with room.mu held.
+func (r *room) grant(size int64) {
+	r.bytes, r.spare, r.spareNow = r.bytes-size, max(0, r.spare-size), max(0, r.spareNow-size)
+	r.granted += size
+}
+
+// written takes down that so many bytes are not on their way any more: who looks finds them.
+func (r *room) written(size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.granted -= size
 }
 
 // roomForTried says where a job can wait of which something is known, and counts it. That belongs in NOTIFY_LATER,
@@ -45,7 +58,7 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 	default:
 		return nowhere, nil
 	}
-	r.bytes, r.spare, r.spareNow = r.bytes-size, max(0, r.spare-size), max(0, r.spareNow-size)
+	r.grant(size)
 	return inLater, nil
 }
 

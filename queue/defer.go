@@ -22,6 +22,7 @@ const maxDelay = 365 * 24 * time.Hour
 // are given back to their streams for as long.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 	p, err := j.within(ctx, deferrals)
+	defer j.room.written(p.size)
 	if err == nil {
 		err = j.giveBack(p.back)
 	}

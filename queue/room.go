@@ -36,6 +36,7 @@ type room struct {
 	limit    int64            // max_bytes of NOTIFY_LATER, which drops the oldest for what is too much; 0: none
 	spare    int64            // bytes that may be added, whatever they are, before this is looked at again
 	spareNow int64            // the same of what is due at once
+	granted  int64            // bytes that may be on their way
 	quota    map[string]int64 // of each project, by stream; 0: none
 	counted  map[string]int64 // by project, where that was asked for since looked
 	waiting  map[string]int64 // by project, what was added since then
@@ -45,6 +46,7 @@ type room struct {
 // places are deferrals by where their jobs can wait.
 type places struct {
 	now  []Deferral // may be published
+	size int64      // of these
 	next []Deferral // may be published in the place of what they come from, some at a time
 	back []Deferral // wait in their streams
 	stay []Deferral // there is no room anywhere: they stay with the worker
@@ -69,7 +71,7 @@ func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (p places, err 
 		}
 		switch where {
 		case inLater:
-			p.now = append(p.now, d)
+			p.now, p.size = append(p.now, d), p.size+d.size()
 		case inPlace:
 			p.next = append(p.next, d)
 		case inStream:
@@ -129,7 +131,7 @@ func (j *Jobs) roomFor(ctx context.Context, d Deferral) (where int, err error) {
 		return nowhere, nil
 	}
 	r.messages++
-	r.bytes, r.spare, r.spareNow = r.bytes-size, max(0, r.spare-size), max(0, r.spareNow-size)
+	r.grant(size)
 	r.waiting[l.Job.ProjectID]++
 	return inLater, nil
 }
@@ -197,7 +199,7 @@ func (r *room) look(ctx context.Context, q *Queue) error {
 	if own := laterLimit(state.Config.MaxBytes); own > 0 && (most == 0 || own < most) {
 		most = own
 	}
-	r.messages, r.bounded, r.bytes = int64(state.State.Msgs), most > 0, most-int64(state.State.Bytes)
+	r.messages, r.bounded, r.bytes = int64(state.State.Msgs), most > 0, most-int64(state.State.Bytes)-r.granted
 	return nil
 }
 
