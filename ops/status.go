@@ -18,6 +18,9 @@ type Status struct {
 	// CallSizes are what any worker knows of how many recipients the API takes in a call, where that is
 	// less than it would send: the least for each project.
 	CallSizes []queue.CallSize
+	// Unsafe are the settings of streams and consumers with which jobs may vanish or be repeated, as they are now:
+	// workers find them within a minute.
+	Unsafe []queue.Fault
 	// Unattended says that there are jobs to do and no worker is attached.
 	Unattended bool
 }
@@ -34,7 +37,10 @@ func (o *Ops) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return Status{Status: st, Closed: closedGates(st.Workers), CallSizes: callSizes(st.Workers), Unattended: len(st.Workers) == 0 && st.Queued+st.Due > 0}, nil
+	// Whoever may not look at everything sees the rest.
+	faults, _ := o.q.Faults(ctx)
+	unsafe := slices.DeleteFunc(faults, func(f queue.Fault) bool { return f.Kind != queue.FaultUnsafe })
+	return Status{Status: st, Unsafe: unsafe, Closed: closedGates(st.Workers), CallSizes: callSizes(st.Workers), Unattended: len(st.Workers) == 0 && st.Queued+st.Due > 0}, nil
 }
 
 // closedGates takes, of the workers that hold a project's gate closed, the one that does so longest.

@@ -1,7 +1,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +22,28 @@ const maxDelay = 365 * 24 * time.Hour
 // schedule has fired meanwhile. The server remembers ids for an hour. Jobs that may not wait there, see [room],
 // are given back to their streams for as long.
 func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
-	deferrals, back, stay, err := j.within(ctx, deferrals)
+	p, err := j.within(ctx, deferrals)
+	defer j.room.written(p.size)
 	if err == nil {
-		err = j.giveBack(back)
+		err = j.giveBack(p.back)
+	}
+	if err == nil {
+		err = errors.Join(j.deferNow(ctx, p.now), j.deferInPlace(ctx, p.next))
+	}
+	if errors.Is(err, ErrFull) {
+		j.room.filled()
+	}
+	if err == nil && len(p.stay) > 0 {
+		err = fmt.Errorf("%w: too much waits in %s, and too many jobs are held", ErrFull, LaterStream)
 	}
 	if err != nil {
 		return fmt.Errorf("defer %d jobs: %w", len(deferrals), err)
 	}
+	return nil
+}
+
+// deferNow publishes jobs, and then acks what those come from that were published.
+func (j *Jobs) deferNow(ctx context.Context, deferrals []Deferral) (err error) {
 	var leases []*Lease
 	for i, failed := range j.publishDeferrals(ctx, deferrals) {
 		if failed == nil {
@@ -38,19 +52,10 @@ func (j *Jobs) Defer(ctx context.Context, deferrals []Deferral) error {
 			err = failed
 		}
 	}
-	if errors.Is(err, ErrFull) {
-		j.room.filled()
-	}
 	if failed := j.Ack(ctx, leases); failed != nil {
-		return errors.Join(err, failed)
+		err = errors.Join(err, failed)
 	}
-	if err != nil {
-		return fmt.Errorf("defer %d of %d jobs: %w", len(deferrals)-len(leases), len(deferrals), err)
-	}
-	if len(stay) > 0 {
-		return fmt.Errorf("defer %d jobs: %w: too much waits in %s, and too many jobs are held", len(stay), ErrFull, LaterStream)
-	}
-	return nil
+	return err
 }
 
 // publishDeferrals publishes the schedules, and gives an error or nil for each: one that cannot be stored keeps no
@@ -59,17 +64,11 @@ func (j *Jobs) publishDeferrals(ctx context.Context, deferrals []Deferral) []err
 	var msgs []*nats.Msg
 	var owner []int // whose message it is
 	now, errs := j.q.Now(), make([]error, len(deferrals))
-	free, unknown := j.laterFree(ctx)
 	for i, d := range deferrals {
 		own, err := d.messages(now, int(j.q.nc.MaxPayload()))
-		size := storedSize(own...)
-		if err == nil && size > free {
-			err = errBrim
-		}
-		if errs[i] = cmp.Or(unknown, err); errs[i] != nil {
+		if errs[i] = err; err != nil {
 			continue
 		}
-		free -= size
 		for _, msg := range own {
 			msgs, owner = append(msgs, msg), append(owner, i)
 		}

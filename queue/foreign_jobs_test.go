@@ -121,17 +121,3 @@ func TestReadyWhilePullsAreRefused(t *testing.T) {
 	publish(t, q, Urgent, job("one", "m", "a"))
 	take(t, jobs, 1)
 }
-
-// A server that says nothing at all about pulls is noticed as well.
-func TestReadyWhilePullsAreNotAnswered(t *testing.T) {
-	t.Parallel()
-	admin, q := withUsers(t, `publish: {allow: ">", deny: "$JS.API.CONSUMER.MSG.NEXT.>"}`)
-	if _, err := admin.Init(t.Context(), InitConfig{}); err != nil {
-		t.Fatal(err)
-	}
-	jobs := openJobs(t, q, JobsConfig{})
-	eventually(t, "the queue says that pulls are not answered", func() bool {
-		err := jobs.Ready()
-		return err != nil && strings.Contains(err.Error(), errSilent.Error())
-	})
-}

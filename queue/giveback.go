@@ -10,7 +10,10 @@ import (
 func (j *Jobs) giveBack(deferrals []Deferral) error {
 	for _, d := range deferrals {
 		delay := min(d.At.Sub(j.q.Now()), mostDelay)
-		if err := j.q.nc.Publish(d.Lease.address(), fmt.Appendf(nil, `-NAK {"delay": %d}`, max(1, delay))); err != nil {
+		if delay <= 0 {
+			delay = lookRoom // it is due, and there is no room for it
+		}
+		if err := j.q.nc.Publish(d.Lease.address(), fmt.Appendf(nil, `-NAK {"delay": %d}`, delay)); err != nil {
 			return fmt.Errorf("give back %s: %w", d.Lease.Origin(), err)
 		}
 		j.delayed.add(time.Now().Add(delay))

@@ -94,7 +94,7 @@ func (j *Jobs) pull(ctx context.Context, s *source, status <-chan nats.Status) e
 		case now := <-ticker.C:
 			silent, idle := j.silence(n, now)
 			if silent {
-				return errSilent
+				return j.whySilent(s)
 			}
 			every := lookEveryPulling
 			if idle {
@@ -123,6 +123,19 @@ func (j *Jobs) pull(ctx context.Context, s *source, status <-chan nats.Status) e
 // errSilent is why the intake fails when the server neither serves a pull nor says that it has it.
 var errSilent = errors.New("the server does not answer pulls; its consumer may have more pulls waiting than max_waiting allows")
 
+// whySilent says why no pull is answered, as far as is known.
+func (j *Jobs) whySilent(s *source) error {
+	subject := j.pullSubject(s)
+	if denied, _ := j.q.denied.since(subject, time.Now().Add(-denialHolds)); denied {
+		return fmt.Errorf("%w: %s", ErrDenied, subject)
+	}
+	return errSilent
+}
+
+func (j *Jobs) pullSubject(s *source) string {
+	return j.q.apiSubject("CONSUMER.MSG.NEXT." + s.stream + "." + ConsumerName)
+}
+
 // askFor sends the pulls for which there is room.
 func (j *Jobs) askFor(n *session) error {
 	for {
@@ -137,7 +150,7 @@ func (j *Jobs) askFor(n *session) error {
 		if r.jobs == 0 {
 			return nil
 		}
-		if err := j.q.nc.PublishRequest(j.q.apiSubject("CONSUMER.MSG.NEXT."+s.stream+"."+ConsumerName), n.inbox+r.name, r.payload(limits)); err != nil {
+		if err := j.q.nc.PublishRequest(j.pullSubject(s), n.inbox+r.name, r.payload(limits)); err != nil {
 			return fmt.Errorf("pull: %w", err)
 		}
 	}

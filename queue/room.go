@@ -23,9 +23,10 @@ const (
 // room says how much may wait in NOTIFY_LATER. Jobs that have to wait are moved there, out of reach of the bounds
 // that their streams have: a project's quota, and bytes. So what waits is bounded by the same numbers. Beyond
 // them a job of which nothing is known yet waits in its own stream, where it counts; others are deferred as long as
-// there is any room, because what is known of them stands nowhere else, and then stay with the worker. A job that was given back counts among
-// those that all workers may hold, so that not too many may be.
+// NOTIFY_LATER drops nothing for them, because what is known of them stands nowhere else. A job that was given back
+// counts among those that all workers may hold, so that not too many may be.
 type room struct {
+	inPlace  sync.Mutex // held while jobs of a full NOTIFY_LATER are deferred
 	mu       sync.Mutex
 	fullTill time.Time // the server's storage was full
 	endless  time.Time // NOTIFY_LATER had no max_bytes
@@ -33,15 +34,27 @@ type room struct {
 	messages int64 // in NOTIFY_LATER
 	bytes    int64 // that may still be added; meaningless unless bounded
 	bounded  bool
+	limit    int64            // max_bytes of NOTIFY_LATER, which drops the oldest for what is too much; 0: none
+	spare    int64            // bytes that may be added, whatever they are, before this is looked at again
+	spareNow int64            // the same of what is due at once
+	granted  int64            // bytes that may be on their way
 	quota    map[string]int64 // of each project, by stream; 0: none
 	counted  map[string]int64 // by project, where that was asked for since looked
 	waiting  map[string]int64 // by project, what was added since then
 	crowded  map[string]bool  // by stream: half of the jobs that all workers may hold are held, or given back
 }
 
-// within divides deferrals into those that may be published, those whose jobs are to wait in their streams, and
-// those for which there is no room anywhere, so that they stay with the worker.
-func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (now, back, stay []Deferral, err error) {
+// places are deferrals by where their jobs can wait.
+type places struct {
+	now  []Deferral // may be published
+	size int64      // of these
+	next []Deferral // may be published in the place of what they come from, some at a time
+	back []Deferral // wait in their streams
+	stay []Deferral // there is no room anywhere: they stay with the worker
+}
+
+// within finds out where jobs can wait.
+func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (p places, err error) {
 	for _, d := range deferrals {
 		if d.Lease.forgotten.Load() {
 			continue // it ended when this was tried before
@@ -49,24 +62,26 @@ func (j *Jobs) within(ctx context.Context, deferrals []Deferral) (now, back, sta
 		if d.Lease.untouched(d) && d.At.Before(d.Lease.Job.DeliverAt) {
 			d.At = d.Lease.Job.DeliverAt // else it would come only to be deferred again
 		}
-		if !d.Lease.untouched(d) || !d.At.After(j.q.Now()) || !j.mayGiveBack(d.Lease) {
-			now = append(now, d)
-			continue
+		place := j.roomForTried
+		if d.Lease.untouched(d) && d.At.After(j.q.Now()) && j.mayGiveBack(d.Lease) {
+			place = j.roomFor
 		}
-		where, err := j.roomFor(ctx, d.Lease)
+		where, err := place(ctx, d)
 		if err != nil {
-			return nil, nil, nil, err
+			return p, err
 		}
 		switch where {
 		case inLater:
-			now = append(now, d)
+			p.now, p.size = append(p.now, d), p.size+d.size()
+		case inPlace:
+			p.next = append(p.next, d)
 		case inStream:
-			back = append(back, d)
+			p.back = append(p.back, d)
 		default:
-			stay = append(stay, d)
+			p.stay = append(p.stay, d)
 		}
 	}
-	return now, back, stay, nil
+	return p, nil
 }
 
 // untouched reports whether all that is known of the job stands in its stream.
@@ -85,13 +100,14 @@ func (j *Jobs) mayGiveBack(l *Lease) bool {
 // Where a job can wait.
 const (
 	inLater = iota
+	inPlace
 	inStream
 	nowhere
 )
 
 // roomFor says where a job can wait, and counts it.
-func (j *Jobs) roomFor(ctx context.Context, l *Lease) (where int, err error) {
-	r := &j.room
+func (j *Jobs) roomFor(ctx context.Context, d Deferral) (where int, err error) {
+	r, l := &j.room, d.Lease
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -101,10 +117,7 @@ func (j *Jobs) roomFor(ctx context.Context, l *Lease) (where int, err error) {
 		}
 		r.looked = now
 	}
-	size := int64(len(l.Job.Message) + headersSize(l.Headers) + 1024)
-	for _, id := range l.Job.WovenIDs {
-		size += int64(len(id)) + 3
-	}
+	size := d.size()
 	fits := !now.Before(r.fullTill) && (!r.bounded || size <= r.bytes)
 	allowed, err := r.allows(ctx, j.q, l)
 	switch crowded := r.crowded[l.Stream]; {
@@ -119,7 +132,7 @@ func (j *Jobs) roomFor(ctx context.Context, l *Lease) (where int, err error) {
 		return nowhere, nil
 	}
 	r.messages++
-	r.bytes -= size
+	r.grant(size)
 	r.waiting[l.Job.ProjectID]++
 	return inLater, nil
 }
@@ -186,10 +199,11 @@ func (r *room) look(ctx context.Context, q *Queue) error {
 		most = max(0, account.Limits.MaxStore) / 2 // zero: none
 	}
 	state := later.CachedInfo()
+	r.fill(state.Config.MaxBytes, state.State.Bytes)
 	if own := laterLimit(state.Config.MaxBytes); own > 0 && (most == 0 || own < most) {
 		most = own
 	}
-	r.messages, r.bounded, r.bytes = int64(state.State.Msgs), most > 0, most-int64(state.State.Bytes)
+	r.messages, r.bounded, r.bytes = int64(state.State.Msgs), most > 0, most-int64(state.State.Bytes)-r.granted
 	return nil
 }
 

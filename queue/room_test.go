@@ -138,7 +138,7 @@ func TestRoomIsCountedBetweenLooks(t *testing.T) {
 	j.room.looked, j.room.messages = time.Now().Add(time.Hour), 10
 	j.room.quota, j.room.counted, j.room.waiting = map[string]int64{l.Stream: 3}, map[string]int64{projectA: 1}, map[string]int64{}
 	for i, want := range []int{inLater, inLater, inStream} {
-		if where, err := j.roomFor(t.Context(), l); where != want || err != nil {
+		if where, err := j.roomFor(t.Context(), Deferral{Lease: l}); where != want || err != nil {
 			t.Errorf("job %d waits in %d, want %d; %v", i, where, want, err)
 		}
 	}
@@ -154,7 +154,7 @@ func TestDeferringStopsWhereStorageWasFull(t *testing.T) {
 	l := take(t, jobs, 1)[0]
 	l.Redelivered = true
 	for _, want := range []int{inLater, inStream, inLater} {
-		if where, err := jobs.roomFor(t.Context(), l); where != want || err != nil {
+		if where, err := jobs.roomFor(t.Context(), Deferral{Lease: l}); where != want || err != nil {
 			t.Errorf("waits in %d, want %d; %v", where, want, err)
 		}
 		jobs.room.filled()
@@ -178,7 +178,7 @@ func TestWhatIsKnownIsNotDroppedWhereItWaits(t *testing.T) {
 	}
 	full := 0
 	for _, l := range take(t, jobs, all) {
-		l.Attempts = 1
+		l.Ambiguous = []Tried{{Recipients: 1, Calls: 1}} // which its stream does not know
 		switch err := Defer(deadline(t), []Deferral{{Lease: l, At: time.Now().Add(time.Hour), History: l.History}}); {
 		case errors.Is(err, ErrFull):
 			full++
@@ -214,16 +214,16 @@ func TestWhereDeferralsGo(t *testing.T) {
 		}
 		all = append(all, Deferral{Lease: l, At: at, History: l.History})
 	}
-	if _, err := jobs.roomFor(t.Context(), all[0].Lease); err != nil {
+	if _, err := jobs.roomFor(t.Context(), all[0]); err != nil {
 		t.Fatal(err)
 	}
 	jobs.room.filled()
-	now, back, stay, err := jobs.within(t.Context(), all)
-	if err != nil || len(now) != 1 || len(back) != 2 || len(stay) != 0 {
-		t.Fatalf("%d are published, %d given back, %d stay; %v", len(now), len(back), len(stay), err)
+	p, err := jobs.within(t.Context(), all)
+	if err != nil || len(p.now) != 1 || len(p.back) != 2 || len(p.stay) != 0 {
+		t.Fatalf("%d are published, %d given back, %d stay; %v", len(p.now), len(p.back), len(p.stay), err)
 	}
-	if now[0].Lease.Job.ID != "lapsed" || !back[0].At.Equal(at) || !back[1].At.Equal(later) {
-		t.Errorf("published %s; given back until %v and %v", now[0].Lease.Job.ID, back[0].At, back[1].At)
+	if p.now[0].Lease.Job.ID != "lapsed" || !p.back[0].At.Equal(at) || !p.back[1].At.Equal(later) {
+		t.Errorf("published %s; given back until %v and %v", p.now[0].Lease.Job.ID, p.back[0].At, p.back[1].At)
 	}
 }
 
@@ -242,12 +242,12 @@ func TestCrowdedStreams(t *testing.T) {
 		l := take(t, jobs, 1)[0]
 		jobs.room.looked = time.Time{}
 		if n == 3 {
-			if _, err := jobs.roomFor(t.Context(), l); err != nil {
+			if _, err := jobs.roomFor(t.Context(), Deferral{Lease: l}); err != nil {
 				t.Fatal(err)
 			}
 			jobs.room.filled()
 		}
-		where, err := jobs.roomFor(t.Context(), l)
+		where, err := jobs.roomFor(t.Context(), Deferral{Lease: l})
 		if want := []int{inLater, inLater, nowhere}[n-1]; where != want || err != nil || jobs.room.crowded[l.Stream] != (n == 3) {
 			t.Errorf("%d are held: waits in %d, want %d; %v", n, where, want, err)
 		}

@@ -17,8 +17,8 @@ type StreamTrouble struct {
 	Unwritable string `json:"unwritable,omitempty"`
 }
 
-// nearlyFull is from when on a stream is said to be full.
-const nearlyFull = 0.9
+// nearlyFull is from when on a stream is said to be full. NOTIFY_LATER is never filled by more than seven eighths.
+const nearlyFull = 0.85
 
 // streamTroubles looks at all streams.
 func (q *Queue) streamTroubles(ctx context.Context) (all []StreamTrouble, err error) {

@@ -29,7 +29,8 @@ oldest job that is queued or held, without those in NOTIFY_LATER; workers are th
 narrow says that only one message of the project waits; conditions are what a worker cannot do and since when, and
 clock_ahead_seconds by how much the clock of NATS is ahead of its own. overdue counts scheduled jobs that NATS did
 not deliver at their time, delayed those that wait in their stream as too much is scheduled, and stream_troubles
-names streams that are nearly full, whose consumer is paused, or that NATS cannot write.`,
+names streams that are nearly full, whose consumer is paused, or that NATS cannot write. unsafe names settings with
+which jobs may vanish or be repeated, and the command that puts each right.`,
 		Example: `  chatrelay status
   chatrelay status --output json | jq .oldest_age_seconds`,
 		Args: cobra.NoArgs,
@@ -46,7 +47,7 @@ names streams that are nearly full, whose consumer is paused, or that NATS canno
 				return err
 			}
 			if a.output == "json" {
-				return term.PrintJSON(a.stdout, st.Status)
+				return term.PrintJSON(a.stdout, statusDocument{st.Status, unsafeSettings(st.Unsafe)})
 			}
 			a.printStatus(st)
 			return nil
@@ -72,7 +73,7 @@ func (a *app) printStatus(st ops.Status) {
 	for _, w := range st.Workers {
 		since := w.Info["started"]
 		if t, err := time.Parse(time.RFC3339, since); err == nil {
-			since = "for " + term.Age(time.Since(t))
+			since = "for " + term.Age(time.Since(t.Add(seconds(w.ClockAhead)))) // it is by the worker's clock
 		}
 		fmt.Fprintf(a.stdout, "  %s, process %s, %s%s\n", foreign(w.Info["host"]), foreign(w.Info["pid"]), foreign(since), clock(w.ClockAhead))
 		a.printConditions(w.Conditions)

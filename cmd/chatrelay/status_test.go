@@ -49,3 +49,24 @@ func TestStatusShowsRemediesWhole(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 }
+
+// What could lose jobs is shown with the command that puts it right, before any worker has looked, and how long a
+// worker has run whatever its clock says.
+func TestStatusShowsUnsafeSettings(t *testing.T) {
+	var out strings.Builder
+	a := &app{stdout: &out}
+	worker := queue.WorkerStatus{Info: map[string]string{"started": time.Now().Add(5*time.Minute - time.Hour).Format(time.RFC3339)}}
+	worker.ClockAhead = -300
+	a.printStatus(ops.Status{
+		Unsafe: []queue.Fault{{Kind: queue.FaultUnsafe, Stream: queue.LaterStream, Text: "it has limits of max_msgs", Remedy: "nats stream edit NOTIFY_LATER --max-msgs=-1"}},
+		Status: queue.Status{
+			Streams: []queue.StreamTrouble{{Stream: queue.LaterStream, Full: .9}},
+			Workers: []queue.WorkerStatus{worker},
+		},
+	})
+	for _, want := range []string{"NOTIFY_LATER       jobs are not safe: it has limits of max_msgs (nats stream edit NOTIFY_LATER --max-msgs=-1)\n", "90 % full; when it is full no more can be deferred", "for 1h0m0s, clock 5m0s ahead of NATS"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing:\n%s", want, out.String())
+		}
+	}
+}

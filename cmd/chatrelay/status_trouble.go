@@ -21,13 +21,19 @@ func (a *app) printWaiting(st ops.Status) {
 	if st.Delayed > 0 {
 		fmt.Fprintf(a.stdout, "delayed            %d jobs wait in their stream, as too much is scheduled\n", st.Delayed)
 	}
+	for _, f := range st.Unsafe {
+		fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s jobs are not safe: %s (%s)", f.Place(), foreign(f.Words()), foreign(f.Remedy))))
+	}
 	for _, t := range st.Streams {
 		if t.Unwritable != "" {
 			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s NATS cannot write to it (%s): make room, then restart nats-server, which does not try again by itself", t.Stream, foreign(t.Unwritable))))
 		}
 		if t.Full > 0 {
 			text := fmt.Sprintf("%-18s %.0f %% full", t.Stream, 100*t.Full)
-			if t.Stream == queue.DeadStream {
+			switch t.Stream {
+			case queue.LaterStream:
+				text += "; when it is full no more can be deferred: find out what waits there, or raise its max_bytes"
+			case queue.DeadStream:
 				text += "; when it is full no dead letters can be written: replay or drop some, or raise its max_bytes"
 			}
 			fmt.Fprintln(a.stdout, a.alarm(text))
@@ -36,6 +42,25 @@ func (a *app) printWaiting(st ops.Status) {
 			fmt.Fprintln(a.stdout, a.alarm(fmt.Sprintf("%-18s its consumer is paused for %s more: no jobs come from it (nats consumer resume %s %s)", t.Stream, term.Age(seconds(t.PausedFor)), t.Stream, queue.ConsumerName)))
 		}
 	}
+}
+
+// statusDocument is the status in JSON.
+type statusDocument struct {
+	queue.Status
+	Unsafe []unsafeSetting `json:"unsafe,omitempty"`
+}
+
+type unsafeSetting struct {
+	Where  string `json:"where"`
+	What   string `json:"what"`
+	Remedy string `json:"remedy"`
+}
+
+func unsafeSettings(faults []queue.Fault) (all []unsafeSetting) {
+	for _, f := range faults {
+		all = append(all, unsafeSetting{f.Place(), f.Words(), f.Remedy})
+	}
+	return all
 }
 
 // printConditions shows what a worker cannot do.
