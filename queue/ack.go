@@ -31,9 +31,11 @@ func (j *Jobs) Ack(ctx context.Context, leases []*Lease) error {
 		if len(own) == 0 {
 			continue
 		}
-		if err := j.ackAll(ctx, s, own); err != nil {
+		err := j.ackAll(ctx, s, own)
+		if err != nil {
 			errs = append(errs, err)
 		}
+		j.confirmed(s, err)
 	}
 	return errors.Join(errs...)
 }
@@ -76,7 +78,11 @@ func (j *Jobs) ackAll(ctx context.Context, s *source, leases []*Lease) error {
 	if !j.isSure(s) {
 		return fmt.Errorf("ack %d jobs of %s: %w", len(acked), s.stream, errReplaced)
 	}
+	begun := time.Now()
 	if _, err := j.q.nc.RequestWithContext(ctx, last.address(), ack); err != nil {
+		if denied, _ := j.q.denied.since(last.address(), begun); denied {
+			err = fmt.Errorf("%w: %s", ErrDenied, last.address())
+		}
 		s.sure.Store(0) // a consumer that does not know of the job does not answer
 		return fmt.Errorf("ack %s: %w", last.Origin(), err)
 	}

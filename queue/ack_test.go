@@ -92,6 +92,7 @@ func TestReleaseOfWhatMayBeSomebodyElses(t *testing.T) {
 		t.Error("nothing was given back")
 	}
 }
+
 // Whoever is stopping takes in no jobs any more, and so hears from nobody that the consumer is gone or has forgotten
 // what it delivered, as after nats-server was killed. It does not answer such acks. What is done is taken out all the same.
 func TestAcksThatTheConsumerDoesNotKnow(t *testing.T) {

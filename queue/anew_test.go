@@ -13,16 +13,10 @@ import (
 	"github.com/chatrelay/chatrelay/queue/broker"
 )
 
-// anew removes the stream of normal jobs, or its consumer, and makes it once more.
-func anew(t *testing.T, q *Queue, stream bool) {
+// anew removes the stream of normal jobs with its consumer, and makes it once more.
+func anew(t *testing.T, q *Queue) {
 	t.Helper()
-	var err error
-	if stream {
-		err = q.js.DeleteStream(t.Context(), JobStream(Normal))
-	} else {
-		err = q.js.DeleteConsumer(t.Context(), JobStream(Normal), ConsumerName)
-	}
-	if err != nil {
+	if err := q.js.DeleteStream(t.Context(), JobStream(Normal)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := q.Init(t.Context(), InitConfig{}); err != nil {
@@ -39,7 +33,7 @@ func TestAcksOfAnEarlierStreamEndNothingOfTheNewOne(t *testing.T) {
 	publishMany(t, q, 0, n)
 	jobs := openJobs(t, q, JobsConfig{})
 	old := take(t, jobs, n)
-	anew(t, q, true)
+	anew(t, q)
 	publishMany(t, q, n, 2*n)
 	fresh := take(t, jobs, n)
 	for _, l := range old {
@@ -76,7 +70,7 @@ func TestAcksBeyondANewStreamDoNotHang(t *testing.T) {
 	publishMany(t, q, 0, 50)
 	jobs := openJobs(t, q, JobsConfig{})
 	old := take(t, jobs, 50)
-	anew(t, q, true)
+	anew(t, q)
 	if err := Ack(deadline(t), old); err != nil {
 		// The stream was made anew a moment ago; it is noticed within a second.
 		eventually(t, "the acks are done", func() bool { return Ack(deadline(t), old) == nil })
@@ -93,7 +87,7 @@ func TestReleaseOfAJobWhoseStreamIsGone(t *testing.T) {
 	publish(t, q, Normal, job("one", "m", "a"))
 	jobs := openJobs(t, q, JobsConfig{})
 	l := take(t, jobs, 1)[0]
-	anew(t, q, true)
+	anew(t, q)
 	eventually(t, "the new stream is noticed", func() bool { return l.standing.Load() == orphaned })
 	l.Release()
 	if again := take(t, jobs, 1)[0]; again.Job.ID != "one" || again.Stream != LaterStream {

@@ -14,7 +14,7 @@ func TestAcksBehindAFullWindowEndNothingOfANewStream(t *testing.T) {
 	publishMany(t, q, 0, n)
 	jobs := openJobs(t, q, JobsConfig{Window: n})
 	held := take(t, jobs, n)
-	anew(t, q, true)
+	anew(t, q)
 	publishMany(t, q, n, 2*n)
 	others := openJobs(t, q, JobsConfig{})
 	take(t, others, n)

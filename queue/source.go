@@ -29,6 +29,7 @@ type source struct {
 	// session is the present one; nil between two.
 	session *session
 	trouble *Condition // why nothing can be taken in; nil: it can
+	unacked *Condition // why no acks are confirmed, since the first one that was not; nil: they are
 	wake    chan struct{}
 }
 

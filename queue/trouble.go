@@ -48,11 +48,35 @@ func (j *Jobs) troubled(s *source, err error) {
 // well takes down that the server serves the source's pulls. Called with Jobs.mu held.
 func (j *Jobs) well(s *source) { s.trouble = nil }
 
-// Conditions are what keeps jobs from being taken in at this moment, by stream, and from firing at their time.
+// unackedNews is for how long no ack is confirmed before it is said: a restart of the server takes less.
+const unackedNews = 10 * time.Second
+
+// confirmed takes down whether acks were confirmed, or why not.
+func (j *Jobs) confirmed(s *source, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case err == nil:
+		s.unacked = nil
+	case s.unacked == nil:
+		s.unacked = &Condition{What: "confirm what is settled of " + s.stream, Since: j.q.Now()}
+		fallthrough
+	default:
+		s.unacked.Detail = oneLine(err.Error(), maxWords)
+	}
+}
+
+// Conditions are what keeps jobs from being taken in at this moment, by stream, from being acked, and from firing at
+// their time.
 func (j *Jobs) Conditions() []Condition {
 	all := j.notTakenIn()
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	for _, s := range j.sources {
+		if s.unacked != nil && len(s.held) > 0 && j.q.Now().Sub(s.unacked.Since) > unackedNews {
+			all = append(all, *s.unacked)
+		}
+	}
 	if j.unfired != nil {
 		all = append(all, *j.unfired)
 	}

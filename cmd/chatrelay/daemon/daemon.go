@@ -79,7 +79,7 @@ func Run(ctx context.Context, cfg Config) error {
 	d := &daemon{cfg: cfg, log: cfg.Log, gates: newGateBoard(), faults: &faultBoard{log: cfg.Log}, letters: newLetterBoard(), foreign: fewLines(cfg.Log), refusals: fewLines(cfg.Log), announcements: newAnnouncements()}
 	d.metrics = newMetrics(d.held, func() float64 { return float64(len(d.gates.list())) }, d.connected)
 	d.watchQueue()
-	d.metrics.showUnwritten(d.letters.count)
+	d.metrics.showUnwritten(func() float64 { return d.letters.count(time.Now()) })
 	if cfg.LogLost != nil {
 		d.metrics.countLost(cfg.LogLost)
 	}

@@ -23,12 +23,13 @@ type letterBoard struct {
 
 // unwritten is the last attempt to write a letter of a project, which failed.
 type unwritten struct {
-	at  time.Time
-	why string
+	at     time.Time
+	why    string
+	stored bool // a letter was, since then
 }
 
 const (
-	// lettersCalm is how long after an attempt that failed one that succeeds ends the trouble of its project:
+	// lettersCalm is how long after an attempt that failed one that succeeded since ends the trouble of its project:
 	// near the limit small letters find room and large ones do not.
 	lettersCalm = 5 * time.Second
 	// lettersNews is how long after the last attempt a project is shown: another worker has its letters by then.
@@ -51,11 +52,15 @@ const (
 func (b *letterBoard) event(now time.Time, e worker.Event) turn {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.expire(now); len(b.projects) == 0 && len(e.Letters) > 0 && e.Kind == worker.EventUnburied {
+		b.since = time.Time{} // what was before ended unseen
+	}
 	for _, l := range e.Letters {
 		if e.Kind == worker.EventUnburied {
-			b.projects[l.ProjectID] = unwritten{now, oneLine(e.Err)}
-		} else if u, ok := b.projects[l.ProjectID]; ok && now.Sub(u.at) > lettersCalm {
-			delete(b.projects, l.ProjectID)
+			b.projects[l.ProjectID] = unwritten{at: now, why: oneLine(e.Err)}
+		} else if u, ok := b.projects[l.ProjectID]; ok {
+			u.stored = true
+			b.projects[l.ProjectID] = u
 		}
 	}
 	b.expire(now)
@@ -70,9 +75,12 @@ func (b *letterBoard) event(now time.Time, e worker.Event) turn {
 	return unchanged
 }
 
-// expire forgets whose letters are with other workers. The caller holds mu.
+// expire forgets whose letters are stored, or with other workers. The caller holds mu.
 func (b *letterBoard) expire(now time.Time) {
-	maps.DeleteFunc(b.projects, func(_ string, u unwritten) bool { return now.Sub(u.at) > lettersNews })
+	maps.DeleteFunc(b.projects, func(_ string, u unwritten) bool {
+		past := now.Sub(u.at)
+		return past > lettersNews || u.stored && past > lettersCalm
+	})
 }
 
 // condition is what status shows; nil while all letters are written.
@@ -99,9 +107,10 @@ func (b *letterBoard) condition(now time.Time) *queue.Condition {
 }
 
 // count is of how many projects letters cannot be written.
-func (b *letterBoard) count() float64 {
+func (b *letterBoard) count(now time.Time) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.expire(now)
 	return float64(len(b.projects))
 }
 

@@ -41,7 +41,7 @@ func TestLettersThatCannotBeWritten(t *testing.T) {
 		t.Error("the beginning is not told once")
 	}
 	c := board.condition(now)
-	if c == nil || !c.Since.Equal(now) || c.Detail != "the stream is full (and 2 more projects)" || !slices.Equal(c.Projects, many[:10]) || board.count() != 12 {
+	if c == nil || !c.Since.Equal(now) || c.Detail != "the stream is full (and 2 more projects)" || !slices.Equal(c.Projects, many[:10]) || board.count(now) != 12 {
 		t.Fatalf("the condition is %+v", c)
 	}
 	w := httptest.NewRecorder()
@@ -51,8 +51,15 @@ func TestLettersThatCannotBeWritten(t *testing.T) {
 		t.Errorf("%d %s", w.Code, text)
 	}
 	// Near the limit some are stored: that is not the end.
-	if event(worker.EventSettled, 3*time.Second, many...) != unchanged || board.count() != 12 {
+	if event(worker.EventSettled, 3*time.Second, many...) != unchanged || board.count(now) != 12 {
 		t.Error("it ended at once")
+	}
+	// When all are stored and nothing more comes, it is over all the same.
+	if board.condition(now.Add(4*time.Second)) == nil || board.condition(now.Add(10*time.Second)) != nil || board.count(now.Add(10*time.Second)) != 0 {
+		t.Error("the end is not seen")
+	}
+	if event(worker.EventUnburied, 20*time.Second, many...) != began || !board.condition(now.Add(20*time.Second)).Since.Equal(now.Add(20*time.Second)) {
+		t.Error("it does not begin anew")
 	}
 	if event(worker.EventSettled, time.Minute, many[1:]...) != unchanged || event(worker.EventPostponed, 2*time.Minute, "p00") != ended || board.condition(now) != nil {
 		t.Error("the end is not told")
