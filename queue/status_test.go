@@ -52,10 +52,13 @@ func TestStatusCounts(t *testing.T) {
 	expired.Reason = Expired
 	bury(t, q, letter("x", 1, "a"), letter("x", 2, "a"), expired)
 
-	st, err := q.Status(t.Context(), time.Millisecond)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var st Status
+	eventually(t, "the consumers know of what was published last", func() bool { // the server tells them after its answer
+		if st, err = q.Status(t.Context(), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		return st.Queued == 4
+	})
 	for i, want := range []PriorityStatus{{Urgent, 1, 0, 0}, {Normal, 0, 0, 0}, {Bulk, 3, 1, 0}} {
 		got := st.Priorities[i]
 		if busy := want.Queued > 0 || want.Held > 0; (got.OldestAge > 0) != busy {
