@@ -113,10 +113,12 @@ func (o *outgoing) unprocessed(err error) bool {
 // refused reports whether the server said of the stream, or of the connection, that it did not process the
 // stream (RFC 9113 section 8.7): net/http would repeat it, and says that it cannot without GetBody
 // (net/http/internal/http2/transport.go, shouldRetryRequest). That of Go 1.26 would repeat as well what was
-// reset with PROTOCOL_ERROR, of which RFC 9113 says no such thing. The error has no type of its own.
+// reset with PROTOCOL_ERROR, of which RFC 9113 says no such thing. net/http says so as well of a POST for which there
+// was no stream yet, because its connection was closing (net/http/transport.go, rewindBody). Neither error has a type
+// of its own.
 func refused(err error) bool {
 	text, cannot := strings.CutPrefix(err.Error(), "http2: Transport: cannot retry err [")
-	return cannot && !strings.Contains(text, "PROTOCOL_ERROR")
+	return cannot && !strings.Contains(text, "PROTOCOL_ERROR") || err.Error() == "net/http: cannot rewind body after connection loss"
 }
 
 // refusedAtOnce reports whether the server said goodbye to the first stream of a

@@ -137,7 +137,7 @@ func goodbyes(t *testing.T, f *figures) {
 		t.Errorf("%d repeated; %d calls were not looked at", got.repeated, unprocessed.Load())
 	}
 	if log := p.stderr.String(); strings.Contains(log, "gate closed") {
-		t.Errorf("a gate closed:\n%s", tail(log, 2000))
+		t.Errorf("a gate closed:\n%s", firstMatch(log, `.*gate closed.*`))
 	}
 }
 
