@@ -3,11 +3,13 @@ package queue
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // troubles counts what a source reports.
@@ -80,5 +82,44 @@ func TestLargerThanMaxPayloadIsNow(t *testing.T) {
 	}
 	if count() > 0 {
 		t.Errorf("%d errors", count())
+	}
+}
+
+// Of two pulls that end because the next job is too large for what is left of them, one that brought something was
+// large enough, and one that brought nothing was not.
+func TestWhichPullWasTooSmall(t *testing.T) {
+	t.Parallel()
+	jobs := openJobs(t, newQueue(t), JobsConfig{})
+	s := jobs.sources[0]
+	end := func(brought int) (before, after int) {
+		var msg *nats.Msg
+		eventually(t, "a pull is under way", func() bool {
+			jobs.mu.Lock()
+			defer jobs.mu.Unlock()
+			if s.session == nil {
+				return false
+			}
+			for name, asked := range s.window.pulls {
+				msg = &nats.Msg{Subject: s.session.inbox + name, Header: nats.Header{}}
+				msg.Header.Set("Status", "409")
+				msg.Header.Set("Description", "Message Size Exceeds MaxBytes")
+				msg.Header.Set("Nats-Pending-Messages", strconv.Itoa(asked-brought))
+			}
+			return msg != nil
+		})
+		largest := func() int {
+			jobs.mu.Lock()
+			defer jobs.mu.Unlock()
+			return s.limits.largest
+		}
+		before = largest()
+		jobs.receive(s.session, msg)
+		return before, largest()
+	}
+	if before, after := end(1); after != before {
+		t.Errorf("a pull that brought a job has the next ones bring %d bytes instead of %d", after, before)
+	}
+	if before, after := end(0); after != 2*before {
+		t.Errorf("a pull that brought nothing has the next ones bring %d bytes, as %d were too few", after, before)
 	}
 }
