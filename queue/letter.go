@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
@@ -114,6 +115,8 @@ func readLetter(data []byte, header nats.Header, subject string, seq uint64) Dea
 	case err != nil:
 		l.ProjectID, l.Reason, l.Origin = tokens[0], Invalid, tokens[2]
 		return l
+	case !utf8.ValidString(subject):
+		l.distrust("its subject is not UTF-8")
 	case l.ProjectID != tokens[0]:
 		l.distrust(fmt.Sprintf("it names the project %.40q, but its subject %.40q", l.ProjectID, tokens[0]))
 	case string(l.Reason) != tokens[1]:

@@ -66,6 +66,7 @@ func FuzzLetter(f *testing.F) {
 	f.Add(`{"project_id":"x","reason":"y z","failed_at":"9999-12-31T23:59:59-23:59","attempts":-5,"raw":"AAAA"}`, "Chatrelay-Attempts: 3", "a.b", 5000)
 	f.Add("oops\xff", "X: \xff", "\xff..", 1<<20)
 	f.Add(`{"message":"`+strings.Repeat("\\u0001", 5000)+`","woven_ids":["`+strings.Repeat("w", 9000)+`","",""],"failures":[{},{"detail":"\u0000"}]}`, "", "", 4096)
+	f.Add(`{"project_id":"`+projectA+`","reason":"rejected"}`, "", projectA+".rejected.\xb4", 0)
 	f.Fuzz(func(t *testing.T, data, lines, subject string, room int) {
 		l := readLetter([]byte(data), headersOf(lines), deadPrefix+subject, 7)
 		checkHistory(t, l.History)
