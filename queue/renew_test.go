@@ -8,12 +8,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// impatient has the consumer of normal jobs wait so briefly for acks that leases are renewed twice a second.
+// impatient has the consumer of normal jobs wait so briefly for acks that leases are renewed every two seconds.
 func impatient(t *testing.T) *Queue {
 	t.Helper()
 	q := newQueue(t)
 	cfg := consumerConfig(JobStream(Normal))
-	cfg.AckWait = 1500 * time.Millisecond
+	cfg.AckWait = 6 * time.Second
 	if _, err := q.js.UpdateConsumer(t.Context(), JobStream(Normal), cfg); err != nil {
 		t.Fatal(err)
 	}
