@@ -28,6 +28,8 @@ type LogWriter struct {
 	out   io.Writer
 	lines diode.Writer
 	lost  atomic.Int64
+	// waiting is how many lines were taken, and are neither written nor lost.
+	waiting atomic.Int64
 }
 
 // NewLogWriter writes to out. From then on the process outlives the readers of its standard output and
@@ -35,12 +37,18 @@ type LogWriter struct {
 func NewLogWriter(out io.Writer) *LogWriter {
 	signal.Ignore(syscall.SIGPIPE)
 	w := &LogWriter{out: out}
-	w.lines = diode.NewWriter(writerFunc(w.writeLine), logLines, 0, func(missed int) { w.lost.Add(int64(missed)) })
+	w.lines = diode.NewWriter(writerFunc(w.writeLine), logLines, 0, func(missed int) {
+		w.lost.Add(int64(missed))
+		w.waiting.Add(-int64(missed))
+	})
 	return w
 }
 
 // Write takes a line. It never waits and never fails.
-func (w *LogWriter) Write(line []byte) (int, error) { return w.lines.Write(line) }
+func (w *LogWriter) Write(line []byte) (int, error) {
+	w.waiting.Add(1)
+	return w.lines.Write(line)
+}
 
 // Fd is by what a terminal is known: that of the stream beneath, or none.
 func (w *LogWriter) Fd() uintptr {
@@ -57,6 +65,12 @@ func (w *LogWriter) Lost() int64 { return w.lost.Load() }
 func (w *LogWriter) Close() {
 	done := make(chan struct{})
 	go func() {
+		for range logPatience / 2 / time.Millisecond { // Close may overlook a line that was taken a moment ago
+			if w.waiting.Load() <= 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
 		_ = w.lines.Close() // it only waits
 		close(done)
 	}()
@@ -68,6 +82,7 @@ func (w *LogWriter) Close() {
 
 // writeLine runs on a goroutine of its own, and may be held up for as long as the reader likes.
 func (w *LogWriter) writeLine(line []byte) (int, error) {
+	defer w.waiting.Add(-1)
 	written := 0
 	for {
 		n, err := w.out.Write(line[written:])
