@@ -42,30 +42,50 @@ func (j *Jobs) roomForTried(ctx context.Context, d Deferral) (where int, err err
 	r := &j.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now, size := time.Now(), d.size()
-	spare, since := &r.spare, now.Sub(r.looked)
-	if !d.At.After(j.q.Now()) {
-		spare = &r.spareNow
-	}
-	if since > lookRoom || r.limit > 0 && size > *spare && (since > lookAgain || *spare > 0) {
-		if err := r.look(ctx, j.q); err != nil {
-			return nowhere, err
-		}
-		if r.looked = now; size > *spare {
-			*spare = 0
-		}
-	}
+	fits, err := r.takes(ctx, j.q, d.size(), !d.At.After(j.q.Now()))
 	switch {
-	case r.limit <= 0 || size <= *spare:
+	case err != nil:
+		return nowhere, err
+	case fits:
+		return inLater, nil
 	case d.Lease.Stream == LaterStream && d.Lease.Letter == nil:
 		return inPlace, nil
 	case j.mayGiveBack(d.Lease) && d.Lease.recoverable(d) && !r.crowded[d.Lease.Stream]:
 		return inStream, nil
-	default:
-		return nowhere, nil
+	}
+	return nowhere, nil
+}
+
+// claim makes sure that NOTIFY_LATER has room for so many bytes that are due at once, until they are written.
+func (j *Jobs) claim(ctx context.Context, size int64) error {
+	j.room.mu.Lock()
+	defer j.room.mu.Unlock()
+	fits, err := j.room.takes(ctx, j.q, size, true)
+	if err == nil && !fits {
+		err = errBrim
+	}
+	return err
+}
+
+// takes reports whether NOTIFY_LATER has room for so many bytes, and counts them. Called with room.mu held.
+func (r *room) takes(ctx context.Context, q *Queue, size int64, due bool) (bool, error) {
+	spare, since := &r.spare, time.Since(r.looked)
+	if due {
+		spare = &r.spareNow
+	}
+	if since > lookRoom || r.limit > 0 && size > *spare && (since > lookAgain || *spare > 0) {
+		if err := r.look(ctx, q); err != nil {
+			return false, err
+		}
+		if r.looked = time.Now(); size > *spare {
+			*spare = 0
+		}
+	}
+	if r.limit > 0 && size > *spare {
+		return false, nil
 	}
 	r.grant(size)
-	return inLater, nil
+	return true, nil
 }
 
 // deferInPlace defers jobs of NOTIFY_LATER while it is full, some at a time: they need room until they are acked.
@@ -121,13 +141,8 @@ func (d Deferral) size() int64 {
 // that stream, but drops its oldest jobs.
 var errBrim = fmt.Errorf("%w: %s would exceed its max_bytes, and drop jobs; try again when there is room, or raise it", ErrFull, LaterStream)
 
-// laterBrim is how many bytes NOTIFY_LATER may hold, of its max_bytes, before nothing at all is published to it. The
-// rest is for what others publish at the same moment.
-func laterBrim(maxBytes int64) int64 { return max(0, maxBytes) / 8 * 7 }
-
-// laterFree is how many bytes may be published to NOTIFY_LATER, of whose max_bytes most may be used. Without a
-// max_bytes it is not limited.
-func (q *Queue) laterFree(ctx context.Context, most func(maxBytes int64) int64) (free int64, err error) {
+// laterFree is how many bytes may be replayed to NOTIFY_LATER, up to laterLimit. Without a max_bytes it is not limited.
+func (q *Queue) laterFree(ctx context.Context) (free int64, err error) {
 	stream, err := q.js.Stream(ctx, LaterStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return math.MaxInt64, nil // publishing says so
@@ -139,24 +154,7 @@ func (q *Queue) laterFree(ctx context.Context, most func(maxBytes int64) int64) 
 	if info.Config.MaxBytes <= 0 {
 		return math.MaxInt64, nil
 	}
-	return max(0, most(info.Config.MaxBytes)-int64(info.State.Bytes)), nil
-}
-
-// laterFree is the same for a worker, which asks each time only while there is a max_bytes.
-func (j *Jobs) laterFree(ctx context.Context) (int64, error) {
-	j.room.mu.Lock()
-	endless := time.Since(j.room.endless) < lookRoom
-	j.room.mu.Unlock()
-	if endless {
-		return math.MaxInt64, nil
-	}
-	free, err := j.q.laterFree(ctx, laterBrim)
-	if err == nil && free == math.MaxInt64 {
-		j.room.mu.Lock()
-		j.room.endless = time.Now()
-		j.room.mu.Unlock()
-	}
-	return free, err
+	return max(0, laterLimit(info.Config.MaxBytes)-int64(info.State.Bytes)), nil
 }
 
 // storedSize is about what messages take in a stream, in bytes.

@@ -144,3 +144,27 @@ func TestRoomForWhatIsDue(t *testing.T) {
 		t.Error("all that is due was written")
 	}
 }
+
+// What is split off goes to NOTIFY_LATER only while that drops nothing for it.
+func TestSplitDropsNothing(t *testing.T) {
+	t.Parallel()
+	q := newQueue(t)
+	limit(t, q, LaterStream, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 })
+	jobs := jobsWithoutCheck(t, q, JobsConfig{})
+	const all = 100
+	for i := range all {
+		publish(t, q, Normal, job(fmt.Sprint("j", i), strings.Repeat("x", 16000), "a", "b"))
+	}
+	full := 0
+	for _, l := range take(t, jobs, all) {
+		switch err := jobs.Split(deadline(t), l, 1); {
+		case errors.Is(err, ErrFull):
+			full++
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+	if later := stored(t, q, LaterStream); later+full != all || full == 0 || later < all/3 {
+		t.Errorf("of %d jobs %d were split, for %d there was no room", all, later, full)
+	}
+}

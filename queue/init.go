@@ -74,7 +74,7 @@ func (q *Queue) Init(ctx context.Context, cfg InitConfig) ([]Change, error) {
 	if i.account.MaxBytesRequired && i.cfg.LaterMaxBytes == 0 {
 		i.cfg.LaterMaxBytes = max(leastLaterBytes, q.streamConfigs(cfg)[0].MaxBytes)
 	}
-	changes := []Change{}
+	var changes []Change
 	var unsafe error
 	for _, want := range q.streamConfigs(i.cfg) {
 		did, err := i.stream(ctx, want)

@@ -42,7 +42,7 @@ func (q *Queue) Replay(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("replay letter %d: %w", seq, err)
 	}
-	free, err := q.laterFree(ctx, laterLimit)
+	free, err := q.laterFree(ctx)
 	if err == nil && storedSize(msg) > free {
 		err = errBrim
 	}

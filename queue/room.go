@@ -29,7 +29,6 @@ type room struct {
 	inPlace  sync.Mutex // held while jobs of a full NOTIFY_LATER are deferred
 	mu       sync.Mutex
 	fullTill time.Time // the server's storage was full
-	endless  time.Time // NOTIFY_LATER had no max_bytes
 	looked   time.Time
 	messages int64 // in NOTIFY_LATER
 	bytes    int64 // that may still be added; meaningless unless bounded

@@ -83,12 +83,10 @@ func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	for _, p := range parts {
 		msgs = append(msgs, p.Msg)
 	}
-	free, err := j.laterFree(ctx)
-	switch {
-	case err == nil && storedSize(msgs...) > free:
-		err = errBrim
-	case err == nil:
+	size := storedSize(msgs...)
+	if err = j.claim(ctx, size); err == nil {
 		err = j.q.publishAll(ctx, msgs)
+		j.room.written(size)
 	}
 	if err != nil {
 		return fmt.Errorf("split %s: %w", l.Origin(), err)
