@@ -236,9 +236,10 @@ func (s *session) Split(_ context.Context, l *queue.Lease, limit int) error {
 		w.arrive(w.anew(h.stored, job, l.History))
 	}
 	if err == nil {
-		for _, p := range persons(l)[limit:] {
+		for _, p := range h.persons[limit:] {
 			delete(s.held[p], l)
 		}
+		h.persons = h.persons[:limit]
 	}
 	return err
 }

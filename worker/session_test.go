@@ -71,11 +71,12 @@ func (s *session) hold(st *stored) *queue.Lease {
 	st.leases++
 	takes := amount{1, l.Size()}
 	s.w.holding[st.lease.Stream] = s.w.holding[st.lease.Stream].plus(takes)
+	h := &holding{stored: st, amount: takes, persons: persons(l), session: s}
+	s.w.leases[l] = h
 	if st.lapsed && st.leases == 1 {
 		s.w.lapse(l)
 	}
-	s.w.leases[l] = &holding{stored: st, amount: takes, session: s}
-	for _, p := range persons(l) {
+	for _, p := range h.persons {
 		if s.held[p] == nil {
 			s.held[p] = map[*queue.Lease]bool{}
 		}
@@ -87,7 +88,7 @@ func (s *session) hold(st *stored) *queue.Lease {
 // lapse makes a lease one that the server may have handed to somebody else.
 func (w *world) lapse(l *queue.Lease) {
 	l.LapseAt(time.Now())
-	for _, p := range persons(l) {
+	for _, p := range w.leases[l].persons {
 		w.excused[p] = true
 		w.lapsed[p] = time.Now()
 	}
@@ -103,7 +104,7 @@ func persons(l *queue.Lease) []person {
 
 // forget takes a lease from what the session may call for. The caller holds mu.
 func (s *session) forget(l *queue.Lease) {
-	for _, p := range persons(l) {
+	for _, p := range s.w.leases[l].persons {
 		delete(s.held[p], l)
 	}
 }

@@ -95,6 +95,7 @@ type stored struct {
 type holding struct {
 	stored  *stored
 	amount  amount
+	persons []person // for whom it is; the lease itself belongs to the worker
 	session *session
 	ended   string
 	durable bool // a deferral or split took effect, whatever was answered
@@ -284,8 +285,8 @@ func (w *world) end(h *holding, how string) {
 func (w *world) giveUp(l *queue.Lease, h *holding) {
 	w.end(h, "lost")
 	h.session.forget(l)
-	for _, id := range l.Job.WovenIDs {
-		w.excused[person{l.Job.ProjectID, l.Job.Message, id}] = true
+	for _, p := range h.persons {
+		w.excused[p] = true
 	}
 	time.AfterFunc(redelivery, func() {
 		w.mu.Lock()
