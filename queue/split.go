@@ -62,29 +62,48 @@ func (j Job) chunks(size int) (all []chunk, err error) {
 	return all, fit(j)
 }
 
-// Split implements [Holder]: what exceeds the limit is published as one due job, which is split again when its
-// turn comes. So no more of a large job is stored twice than there are calls under way for it. It goes to
-// NOTIFY_LATER because a stream full of large jobs could not take the rest of any. Of a job that a worker deferred
-// before it died nothing is split off: either the rest is a job already, or it was deferred with the others.
+// pieceSize is how many recipients, a multiple of the limit unless that is more than there are, each of the jobs has
+// into which one is split whose message and headers each of them repeats.
+func (j Job) pieceSize(limit, headers int) int {
+	ids := 0
+	for _, id := range j.WovenIDs {
+		ids += len(id) + 3 // in JSON
+	}
+	calls := (len(j.WovenIDs) + limit - 1) / limit
+	pieces := max(1, min(calls, ids/(len(j.Message)+headers+headerRoom)))
+	return (calls + pieces - 1) / pieces * limit
+}
+
+// Split implements [Holder]: what exceeds the limit is published as due jobs, which are split again when their turn
+// comes if need be. They are as many as take at most twice the bytes of one: one, where the message is long beside the
+// recipients. So a large job takes no more than twice its bytes, and no more of it is stored twice than there are
+// calls under way for it. They go to NOTIFY_LATER because a stream full of large jobs could not take the rest of any. Of
+// a job that a worker deferred before it died nothing is split off: either the rest is a job already, or it was
+// deferred with the others.
 func (j *Jobs) Split(ctx context.Context, l *Lease, limit int) error {
 	if l.Redelivered {
 		if deferred, err := j.q.deferredBefore(ctx, l); deferred || err != nil {
 			return err
 		}
 	}
-	rest, history := l.Job, l.History
+	rest, first := l.Job, limit
 	rest.WovenIDs = l.Job.WovenIDs[limit:]
-	history.Ambiguous = triedOf(l.Ambiguous, limit, len(rest.WovenIDs))
-	parts, err := requeueMessages(l, rest, history, fmt.Sprintf("part.%s.%d", l.Origin(), limit), int(j.q.nc.MaxPayload()))
-	if err != nil {
-		return err
-	}
 	var msgs []*nats.Msg
-	for _, p := range parts {
-		msgs = append(msgs, p.Msg)
+	for _, part := range rest.parts(rest.pieceSize(limit, headersSize(l.Headers))) {
+		history := l.History
+		history.Ambiguous = triedOf(l.Ambiguous, first, len(part.WovenIDs))
+		own, err := requeueMessages(l, part, history, fmt.Sprintf("part.%s.%d", l.Origin(), first), int(j.q.nc.MaxPayload()))
+		if err != nil {
+			return err
+		}
+		for _, p := range own {
+			msgs = append(msgs, p.Msg)
+		}
+		first += len(part.WovenIDs)
 	}
 	size := storedSize(msgs...)
-	if err = j.claim(ctx, size); err == nil {
+	err := j.claim(ctx, size)
+	if err == nil {
 		err = j.q.publishAll(ctx, msgs)
 		j.room.written(size)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // A job with more recipients than a call may have waits for its turn as a whole. When its call is granted, what
-// exceeds the call becomes a job of its own, which waits in the same way: so no more of it is stored twice than
+// exceeds the call becomes jobs of its own, which wait in the same way: so no more of it is stored twice than
 // there are calls under way for it, and a worker that is killed repeats no more than these.
 
 // exceed sets those aside who are more than a call may have.
